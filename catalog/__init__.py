@@ -1,0 +1,1 @@
+"""What people configured: settings, projects, sources, write keys. Events live elsewhere."""

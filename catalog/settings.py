@@ -1,0 +1,141 @@
+"""One table of settings. Command-line help, environment reading and docs all come from it.
+
+Each is read from the environment as `HEADWATER_<NAME>` in upper case; what is not set has the
+default. A bad value names the variable, the value and what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+PREFIX = "HEADWATER_"
+
+
+class SettingError(ValueError):
+    """A setting has a value that cannot be used; the message names both and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: name, default (its type is the setting's type), help with unit."""
+
+    name: str
+    default: str | int | float | bool
+    help: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+SETTINGS = (
+    Setting("data_dir", "data", "Directory of everything kept on this machine."),
+    Setting("host", "127.0.0.1", "Address that collector and reports listen on."),
+    Setting("collector_port", 8080, "TCP port of the collector."),
+    Setting("reports_port", 8081, "TCP port of the report pages."),
+    Setting("collector_workers", 1, "Collector processes."),
+    Setting("collector_threads", 64, "Requests that one collector process waits for at once."),
+    Setting("reports_workers", 1, "Report processes."),
+    Setting("max_body_bytes", 5 << 20, "Largest request body as sent, in bytes; above: 413."),
+    Setting("max_decoded_bytes", 20 << 20, "Largest body after decompression, in bytes."),
+    Setting("max_batch_events", 2500, "Most events in one request; above: 413."),
+    Setting("max_event_bytes", 128 << 10, "Largest event, in bytes of JSON; above: dead letter."),
+    Setting("max_waiting_events", 200_000, "Events waiting for the disk at most; above: 503."),
+    Setting("segment_bytes", 64 << 20, "Size at which the spool starts a new segment, in bytes."),
+    Setting("key_refresh_s", 5.0, "How long a collector trusts its copy of the keys, in seconds."),
+    Setting("live_horizon_s", 600, "How late an event may be and still move live numbers, in s."),
+    Setting("archive_every_s", 5.0, "How long events wait for the next archive file, in seconds."),
+    Setting("rollup_every_s", 30.0, "Time between two looks for days to recompute, in seconds."),
+    Setting("sql_timeout_s", 30.0, "Longest run of one SQL query, in seconds."),
+    Setting("sql_max_rows", 10_000, "Most rows that the SQL page shows."),
+    Setting("sql_memory_mb", 2048, "Memory that one SQL query may use, in MB."),
+    Setting(
+        "prism_location", "", "Path of the Prism binary; empty: look beside Python, then PATH."
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings with their values. Build with `read`."""
+
+    data_dir: str
+    host: str
+    collector_port: int
+    reports_port: int
+    collector_workers: int
+    collector_threads: int
+    reports_workers: int
+    max_body_bytes: int
+    max_decoded_bytes: int
+    max_batch_events: int
+    max_event_bytes: int
+    max_waiting_events: int
+    segment_bytes: int
+    key_refresh_s: float
+    live_horizon_s: int
+    archive_every_s: float
+    rollup_every_s: float
+    sql_timeout_s: float
+    sql_max_rows: int
+    sql_memory_mb: int
+    prism_location: str
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the data directory, absolute."""
+        return Path(self.data_dir).absolute().joinpath(*parts)
+
+    @property
+    def catalog_url(self) -> str:
+        """SQLAlchemy address of the catalogue."""
+        return f"sqlite:///{self.path('catalog.db')}"
+
+    @property
+    def events_uri(self) -> str:
+        """Bus topic of accepted events."""
+        return f"spool:{self.path('spool', 'events')}"
+
+    @property
+    def dead_letters_uri(self) -> str:
+        """Bus topic of dead letters."""
+        return f"spool:{self.path('spool', 'dead_letters')}"
+
+    @property
+    def live_uri(self) -> str:
+        """Live store."""
+        return f"sqlite:{self.path('live.db')}"
+
+    @property
+    def archive_uri(self) -> str:
+        """Iceberg warehouse with raw events, dead letters and aggregates."""
+        return f"iceberg:{self.path('archive')}"
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Settings from the environment. Raises SettingError for an unknown or unreadable one."""
+    known = {setting.variable: setting for setting in SETTINGS}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise SettingError(f"{variable} is not a setting; known are {', '.join(sorted(known))}")
+    values = {
+        s.name: _value(s, environ[s.variable]) if s.variable in environ else s.default
+        for s in SETTINGS
+    }
+    return Settings(**{field.name: values[field.name] for field in fields(Settings)})  # type: ignore[arg-type]
+
+
+def _value(setting: Setting, text: str) -> str | int | float | bool:
+    kind = type(setting.default)
+    try:
+        value = kind(text)
+    except ValueError:
+        shown = "***" if setting.secret else repr(text)
+        raise SettingError(
+            f"{setting.variable}={shown} is not a {kind.__name__}; {setting.help}"
+        ) from None
+    if isinstance(value, int | float) and value <= 0:
+        raise SettingError(f"{setting.variable}={text!r} must be above 0; {setting.help}")
+    return value

@@ -1,0 +1,111 @@
+"""Reads and writes the catalogue. `Catalog(url).migrate()` makes or upgrades it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import available_timezones
+
+import alembic.command
+import alembic.config
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+
+from catalog.models import Project, Source, WriteKey
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class CatalogError(ValueError):
+    """What was asked for is not there or not allowed; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """Where events written with a key belong."""
+
+    project: str
+    source: str
+
+
+class Catalog:
+    """The catalogue at a SQLAlchemy URL. Safe to share between threads; one per process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = create_engine(url)
+
+    def migrate(self) -> None:
+        """Create the tables, or bring them to this version's shape."""
+        if self._engine.url.database and self._engine.dialect.name == "sqlite":
+            Path(self._engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.attributes["engine"] = self._engine
+        alembic.command.upgrade(config, "head")
+
+    def add_project(self, slug: str, *, name: str = "", time_zone: str = "UTC") -> None:
+        """Make a project. Raises CatalogError for a bad or taken slug or an unknown zone."""
+        _check_slug(slug)
+        if time_zone not in available_timezones():
+            raise CatalogError(
+                f"time zone {time_zone!r} is unknown; use an IANA name: Europe/London"
+            )
+        with Session(self._engine) as session, session.begin():
+            if session.scalar(select(Project).where(Project.slug == slug)):
+                raise CatalogError(f"project {slug!r} is there already")
+            session.add(Project(slug=slug, name=name or slug, time_zone=time_zone))
+
+    def add_key(self, project: str, source: str) -> str:
+        """A new write key of a source, which is made if it is not there. Raises CatalogError."""
+        key = "hw_" + secrets.token_urlsafe(18)
+        with Session(self._engine) as session, session.begin():
+            owner = self._source(session, project, source)
+            session.add(WriteKey(key=key, source=owner))
+        return key
+
+    def ensure_source(self, project: str, source: str) -> None:
+        """Make the source if it is not there. Raises CatalogError for an unknown project."""
+        with Session(self._engine) as session, session.begin():
+            self._source(session, project, source)
+
+    def keys(self) -> dict[str, KeyOwner]:
+        """Every key in force."""
+        query = (
+            select(WriteKey.key, Project.slug, Source.slug)
+            .join(WriteKey.source)
+            .join(Source.project)
+            .where(WriteKey.revoked_at.is_(None))
+        )
+        with Session(self._engine) as session:
+            return {
+                key: KeyOwner(project, source) for key, project, source in session.execute(query)
+            }
+
+    def time_zones(self) -> dict[str, str]:
+        """IANA time zone of every project, by slug, in order of making."""
+        with Session(self._engine) as session:
+            rows = session.execute(select(Project.slug, Project.time_zone).order_by(Project.id))
+            return {slug: zone for slug, zone in rows}
+
+    def _source(self, session: Session, project: str, source: str) -> Source:
+        _check_slug(source)
+        owner = session.scalar(select(Project).where(Project.slug == project))
+        if owner is None:
+            raise CatalogError(
+                f"project {project!r} is not in the catalogue; "
+                f"make it: python -m catalog add-project {project} --time-zone=Europe/London"
+            )
+        for known in owner.sources:
+            if known.slug == source:
+                return known
+        made = Source(slug=source, project=owner)
+        session.add(made)
+        return made
+
+
+def _check_slug(slug: str) -> None:
+    if not _SLUG.fullmatch(slug):
+        raise CatalogError(f"{slug!r} is no slug: 1-63 of a-z, 0-9, '-' and '_', no '-' in front")

@@ -1,0 +1,46 @@
+"""Names that writers and readers of the tables share. Layout, no logic.
+
+The warehouse is an Apache Iceberg catalogue: `iceberg:DIR` means pyiceberg's SQL catalogue in
+`DIR/iceberg.db` with data below DIR, catalogue name and namespace `headwater`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NAMESPACE = "headwater"
+CATALOG_FILE = "iceberg.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A warehouse table: its name, its record type, and the column whose day partitions it."""
+
+    name: str
+    record: str
+    day_of: str
+
+    @property
+    def identifier(self) -> tuple[str, str]:
+        return (NAMESPACE, self.name)
+
+
+EVENTS = Table("events", "event", "event_time")
+DEAD_LETTERS = Table("dead_letters", "dead_letter", "received_time")
+DAILY = Table("daily_aggregates", "daily_aggregate", "day")
+TABLES = (EVENTS, DEAD_LETTERS, DAILY)
+
+LIVE_VALUES = "live_values"
+LIVE_KEY = ("project", "statistic", "dimensions", "minute")
+LIVE_PROGRESS = "live_progress"
+LIVE_PROGRESS_DDL = """CREATE TABLE IF NOT EXISTS live_progress (
+  id INTEGER PRIMARY KEY CHECK (id = 0),
+  complete_until INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+)"""
+
+# Snapshot properties of the warehouse tables.
+POSITIONS = "headwater.positions"  # JSON {producer: [[first seq, last seq], …]} held so far
+TOUCHED = "headwater.touched"  # JSON {project: [UTC day, …]} added by this snapshot
+RECEIVED_UNTIL = "headwater.received-until"  # latest received_time held, us
+BASED_ON = "headwater.based-on"  # snapshot id of `events` that the aggregates were computed from
