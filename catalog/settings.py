@@ -47,7 +47,7 @@ SETTINGS = (
     Setting("segment_bytes", 64 << 20, "Size at which the spool starts a new segment, in bytes."),
     Setting("key_refresh_s", 5.0, "How long a collector trusts its copy of the keys, in seconds."),
     Setting("live_horizon_s", 600, "How late an event may be and still move live numbers, in s."),
-    Setting("archive_every_s", 5.0, "How long events wait for the next archive file, in seconds."),
+    Setting("archive_every_s", 5, "How long events wait for the next archive file, in seconds."),
     Setting("rollup_every_s", 30.0, "Time between two looks for days to recompute, in seconds."),
     Setting("sql_timeout_s", 30.0, "Longest run of one SQL query, in seconds."),
     Setting("sql_max_rows", 10_000, "Most rows that the SQL page shows."),
@@ -77,7 +77,7 @@ class Settings:
     segment_bytes: int
     key_refresh_s: float
     live_horizon_s: int
-    archive_every_s: float
+    archive_every_s: int
     rollup_every_s: float
     sql_timeout_s: float
     sql_max_rows: int

@@ -16,7 +16,6 @@ import uuid
 from dataclasses import asdict, dataclass
 from functools import cache
 
-
 import polars as pl
 from backports import zstd
 

@@ -50,10 +50,6 @@ class Metric:
     denominator: str | None = None
     owner: str = "product analytics"
 
-    @property
-    def is_ratio(self) -> bool:
-        return self.denominator is not None
-
 
 _PERSON_COLUMNS = ("user_id", "anonymous_id")
 

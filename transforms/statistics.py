@@ -93,6 +93,7 @@ class DistinctSet:
 
     @property
     def value(self) -> int:
+        """The size of the set."""
         return len(self.values)
 
 

@@ -1,0 +1,1 @@
+"""Sources and sinks, chosen by URI: `spool:`, `sqlite:`, `iceberg:`."""

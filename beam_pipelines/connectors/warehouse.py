@@ -1,0 +1,284 @@
+"""The Iceberg warehouse: raw events, dead letters, exact tables. Appends know their blocks.
+
+Each snapshot of an appended table carries in its properties which blocks of which producers the
+table holds (`transforms.positions`). A commit and its positions are one atomic change, so rows
+of a block can be added once only, whatever is replayed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.expressions import (
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThanOrEqual,
+    LessThan,
+    Or,
+)
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform
+
+from schemas_avro import derive, load
+from schemas_avro.tables import (
+    BASED_ON,
+    CATALOG_FILE,
+    DAILY,
+    EVENTS,
+    NAMESPACE,
+    POSITIONS,
+    RECEIVED_UNTIL,
+    TOUCHED,
+    Table,
+)
+from transforms.positions import Positions
+
+_COMMIT_TRIES = 20
+_PROPERTIES = {
+    "write.parquet.compression-codec": "zstd",
+    "commit.manifest-merge.enabled": "true",  # else every commit leaves a manifest for good
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    # The library's own retry would repeat a commit with the positions of the snapshot it lost to.
+    "commit.retry.num-retries": "0",
+}
+
+
+@dataclass(frozen=True)
+class Added:
+    """Parquet files ready to be added, and the blocks whose rows they hold."""
+
+    files: tuple[str, ...]
+    positions: Positions
+    touched: Mapping[str, tuple[str, ...]]  # project -> UTC days, ISO
+    received_until: int  # us
+
+    def __add__(self, other: Added) -> Added:
+        """Both in one commit."""
+        projects = self.touched.keys() | other.touched.keys()
+        return Added(
+            self.files + other.files,
+            self.positions + other.positions,
+            {
+                p: tuple(sorted({*self.touched.get(p, ()), *other.touched.get(p, ())}))
+                for p in projects
+            },
+            max(self.received_until, other.received_until),
+        )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What came since a snapshot: the newest snapshot, UTC days by project, received until (us)."""
+
+    snapshot: int | None
+    touched: Mapping[str, Set[date]]
+    received_until: int
+
+
+_Commit = Callable[[IcebergTable], None]
+
+
+class Warehouse:
+    """The tables below one directory. Cheap to make; not shared between threads."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        self._catalog = SqlCatalog(
+            NAMESPACE,
+            uri=f"sqlite:///{directory}/{CATALOG_FILE}",
+            warehouse=f"file://{directory}",
+        )
+
+    def table(self, spec: Table) -> IcebergTable:
+        """The table at its newest snapshot; made if it is not there."""
+        try:
+            return self._catalog.load_table(spec.identifier)
+        except NoSuchTableError:
+            return self._create(spec)
+
+    def positions(self, spec: Table) -> Positions:
+        """The blocks that the table holds."""
+        return Positions.from_json(_summary(self.table(spec)).get(POSITIONS, "{}"))
+
+    def write_files(self, spec: Table, rows: pl.DataFrame) -> tuple[str, ...]:
+        """Parquet files of `rows` (wire types), one per UTC day, not yet part of the table."""
+        schema = derive.arrow(load(spec.record))
+        directory = Path(self.directory, NAMESPACE, spec.name, "data")
+        directory.mkdir(parents=True, exist_ok=True)
+        order = ["type", spec.day_of] if "type" in schema.names else [spec.day_of]
+        day = (pl.col(spec.day_of) // 86_400_000_000).alias("_day")
+        written = []
+        for (number,), part in (
+            rows.with_columns(day).partition_by("_day", as_dict=True, include_key=False).items()
+        ):
+            iso = date.fromordinal(date(1970, 1, 1).toordinal() + int(number)).isoformat()
+            path = directory / f"{iso}-{uuid.uuid4().hex}.parquet"
+            pq.write_table(_cast(part.sort(order), schema), path, compression="zstd")
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            written.append(f"file://{path}")
+        return tuple(written)
+
+    def add(self, spec: Table, added: Added) -> None:
+        """Make the files part of the table, in one snapshot together with their positions."""
+
+        def commit(table: IcebergTable) -> None:
+            before = _summary(table)
+            held = Positions.from_json(before.get(POSITIONS, "{}"))
+            files = self._without(spec, added, held)
+            until = max(int(before.get(RECEIVED_UNTIL, 0)), added.received_until)
+            table.add_files(
+                list(files),
+                snapshot_properties={
+                    POSITIONS: (held + added.positions).to_json(),
+                    TOUCHED: json.dumps(dict(added.touched), separators=(",", ":")),
+                    RECEIVED_UNTIL: str(until),
+                },
+                check_duplicate_files=False,  # names are unique; the check reads every manifest
+            )
+
+        self._retry(spec, commit)
+
+    def changes(self, since: int | None) -> Changes:
+        """What reached `events` after the snapshot `since`; everything where that is unknown."""
+        table = self.table(EVENTS)
+        current = table.current_snapshot()
+        if current is None:
+            return Changes(None, {}, 0)
+        known = {s.snapshot_id: s.sequence_number or 0 for s in table.snapshots()}
+        until = int(_summary(table).get(RECEIVED_UNTIL, 0))
+        if since not in known:
+            return Changes(current.snapshot_id, self._all_days(table), until)
+        touched: dict[str, set[date]] = {}
+        for snapshot in table.snapshots():
+            if (snapshot.sequence_number or 0) > known[since] and snapshot.summary:
+                text = snapshot.summary.additional_properties.get(TOUCHED, "{}")
+                for project, days in json.loads(text).items():
+                    touched.setdefault(project, set()).update(map(date.fromisoformat, days))
+        return Changes(current.snapshot_id, touched, until)
+
+    def computed_from(self) -> int | None:
+        """The snapshot of `events` that the daily table was last computed from."""
+        based_on = _summary(self.table(DAILY)).get(BASED_ON)
+        return int(based_on) if based_on else None
+
+    def files(self, snapshot: int, spans_us: Iterable[tuple[int, int]]) -> list[str]:
+        """Files of `events` at a snapshot that may hold event times within [start, end) spans."""
+        table, found = self.table(EVENTS), set()
+        for start, end in spans_us:
+            between = And(
+                GreaterThanOrEqual("event_time", _iso(start)), LessThan("event_time", _iso(end))
+            )
+            tasks = table.scan(row_filter=between, snapshot_id=snapshot).plan_files()
+            found.update(task.file.file_path.removeprefix("file://") for task in tasks)
+        return sorted(found)
+
+    def _all_days(self, table: IcebergTable) -> dict[str, set[date]]:
+        paths = [t.file.file_path.removeprefix("file://") for t in table.scan().plan_files()]
+        if not paths:
+            return {}
+        day = pl.col("event_time").dt.date().alias("day")
+        found = pl.scan_parquet(paths).select("project", day).unique().collect()
+        touched: dict[str, set[date]] = {}
+        for project, one in found.iter_rows():
+            touched.setdefault(project, set()).add(one)
+        return touched
+
+    def _without(self, spec: Table, added: Added, held: Positions) -> tuple[str, ...]:
+        """The files of `added`; rewritten if a redelivery brought blocks that are held already."""
+        if not held.overlaps(added.positions):
+            return added.files
+        rows = pl.concat(
+            [pl.from_arrow(pq.read_table(f.removeprefix("file://"))) for f in added.files]
+        )
+        times = [f.name for f in load(spec.record).fields if f.kind == "timestamp"]
+        blocks = rows.select("producer", "seq").unique()
+        new = blocks.filter([not held.holds(p, seq) for p, seq in blocks.iter_rows()])
+        kept = rows.join(new, on=["producer", "seq"], how="semi")
+        return self.write_files(spec, kept.with_columns(pl.col(times).dt.timestamp("us")))
+
+    def replace_days(
+        self, rows: list[dict[str, Any]], days: Iterable[tuple[str, date]], based_on: int
+    ) -> None:
+        """Put `rows` in place of all rows of `days` (project, day) in the daily table, at once."""
+        replaced: BooleanExpression | None = None
+        for project, day in days:
+            one = And(EqualTo("project", project), EqualTo("day", day))
+            replaced = one if replaced is None else Or(replaced, one)
+        if replaced is None:
+            return
+        schema = derive.arrow(load(DAILY.record))
+        frame = pl.DataFrame(rows, schema=derive.wire(load(DAILY.record)), orient="row")
+        self._retry(
+            DAILY,
+            lambda table: table.overwrite(
+                _cast(frame, schema), replaced, snapshot_properties={BASED_ON: str(based_on)}
+            ),
+        )
+
+    def _create(self, spec: Table) -> IcebergTable:
+        try:
+            self._catalog.create_namespace(NAMESPACE)
+        except NamespaceAlreadyExistsError:
+            pass
+        schema = derive.arrow(load(spec.record))
+        try:
+            table = self._catalog.create_table(
+                spec.identifier, schema=schema, properties=_PROPERTIES
+            )
+        except TableAlreadyExistsError:
+            return self._catalog.load_table(spec.identifier)
+        with table.update_spec() as update:
+            if spec is DAILY:
+                update.add_field("project", IdentityTransform(), "project")
+                update.add_field("day", MonthTransform(), "month")
+            else:
+                update.add_field(spec.day_of, DayTransform(), "day")
+        return table
+
+    def _retry(self, spec: Table, commit: _Commit) -> None:
+        """Several processes commit to one warehouse: the loser looks again and repeats."""
+        for attempt in range(_COMMIT_TRIES):
+            try:
+                commit(self.table(spec))
+            except CommitFailedException:
+                if attempt == _COMMIT_TRIES - 1:
+                    raise
+                time.sleep(0.05 * (attempt + 1))
+            else:
+                return
+
+
+def _summary(table: IcebergTable) -> dict[str, str]:
+    snapshot = table.current_snapshot()
+    return dict(snapshot.summary.additional_properties) if snapshot and snapshot.summary else {}
+
+
+def _cast(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Wire types (times as longs) to the table's Arrow types."""
+    return frame.select(schema.names).to_arrow().cast(schema)
+
+
+def _iso(instant_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant_us)).isoformat()

@@ -1,0 +1,57 @@
+"""`python -m beam_pipelines.run JOB [options]`: one entry for every job on every runner.
+
+Nothing that a worker must unpickle is defined here: this module is `__main__`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from beam_pipelines.connectors.uri import UriError
+from beam_pipelines.jobs import JOBS
+from beam_pipelines.options import parse
+from beam_pipelines.runners import RunnerError
+from catalog import settings
+from catalog.store import CatalogError
+from transforms.mapping import MappingError
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse and run; 0 when the job ended well, 2 when it could not start."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    logging.getLogger("pyiceberg").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    job = JOBS.get(argv[0])
+    if job is None:
+        print(f"run: no job {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    try:
+        config = settings.read(os.environ)
+        options, flags = parse(job.options, argv[0], argv[1:], config)
+        job.start(options, flags, config)
+    except (settings.SettingError, UriError, RunnerError, CatalogError, MappingError) as error:
+        print(f"{argv[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _usage() -> str:
+    lines = [f"  {name:<9} {job.options.__doc__}" for name, job in JOBS.items()]
+    return "\n".join(
+        ["usage: python -m beam_pipelines.run JOB [options]", "", "jobs:", *lines, "",
+         "Options of a job: python -m beam_pipelines.run JOB --help"]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Beam twins of `transforms`: keys, windows and calls here, arithmetic there."""

@@ -1,0 +1,147 @@
+"""Blocks -> the raw archive: a few large files per table, committed once."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import apache_beam as beam
+import polars as pl
+from apache_beam.pvalue import PCollection
+
+from beam_pipelines.connectors.frames import Frame
+from beam_pipelines.connectors.warehouse import Added, Warehouse
+from beam_pipelines.counters import count
+from beam_pipelines.windowing import gather
+from schemas_avro import block, derive, load
+from schemas_avro.tables import DEAD_LETTERS, Table
+from transforms.failures import Reason
+from transforms.positions import Positions
+
+
+@dataclass
+class Archive(beam.PTransform):
+    """Frames -> rows of `table` in the warehouse at `directory`, each block's rows exactly once.
+
+    Streams gather blocks for `every_s`, then one worker per shard writes Parquet and a single
+    keyed committer adds the files in one snapshot that also records the blocks. Blocks in `held`
+    are passed over. Without `every_s`, for bounded input, all is gathered first. Damaged blocks become dead
+    letters first, then count as held. Emits the number of rows of every commit.
+    """
+
+    directory: str
+    table: Table
+    held: Positions
+    every_s: int | None = None
+    shards: int = 1
+
+    def expand(self, frames: PCollection[Frame]) -> PCollection[int]:
+        return (
+            frames
+            | "New" >> beam.Filter(_is_new, self.held)
+            | "Shard" >> beam.WithKeys(_shard, self.shards)
+            | "Gather" >> gather(self.every_s)
+            | "Group" >> beam.GroupByKey()
+            | "Write" >> beam.ParDo(_WriteFiles(self.directory, self.table))
+            | "OneCommitter" >> beam.WithKeys(0)
+            | "AtOnce" >> gather(None if self.every_s is None else 0)
+            | "Collect" >> beam.GroupByKey()
+            | "Commit" >> beam.ParDo(_Commit(self.directory, self.table))
+        )
+
+
+def _shard(frame: Frame, shards: int) -> int:
+    return zlib.crc32(frame.producer.encode()) % shards
+
+
+def _is_new(frame: Frame, held: Positions) -> bool:
+    known = not frame.damaged and held.holds(frame.producer, frame.seq)
+    if known:
+        count("blocks_held")
+    return not known
+
+
+class _WriteFiles(beam.DoFn):
+    def __init__(self, directory: str, table: Table) -> None:
+        self._directory, self._table = directory, table
+
+    def setup(self) -> None:
+        self._warehouse = Warehouse(self._directory)
+
+    def process(self, element: tuple[int, Iterable[Frame]]) -> Iterator[Added]:
+        frames = list(element[1])
+        record = load(self._table.record)
+        decoded, damaged = [], []
+        for frame in frames:
+            rows = _decode(record, frame)
+            if isinstance(rows, pl.DataFrame):
+                decoded.append(rows)
+            else:
+                damaged.append(rows)
+        if damaged:
+            self._keep_damaged(damaged)
+        spans = [(f.producer, f.seq, f.last) for f in frames if f.last >= f.seq]
+        rows = pl.concat(decoded) if decoded else pl.DataFrame(schema=derive.wire(record))
+        count("events_archived", rows.height)
+        yield _added(self._warehouse.write_files(self._table, rows), self._table, spans, rows)
+
+    def _keep_damaged(self, letters: list[dict[str, Any]]) -> None:
+        # Before the blocks count as held: a crash in between repeats the letter, under its id.
+        count("blocks_damaged", len(letters))
+        rows = pl.DataFrame(letters, schema=derive.wire(load(DEAD_LETTERS.record)), orient="row")
+        files = self._warehouse.write_files(DEAD_LETTERS, rows)
+        self._warehouse.add(DEAD_LETTERS, _added(files, DEAD_LETTERS, [], rows))
+
+
+def _decode(record: Any, frame: Frame) -> pl.DataFrame | dict[str, Any]:
+    """The rows of a frame, or the dead letter that stands for them."""
+    message, exception = f"bytes in place of blocks {frame.seq} to {frame.last} are no block", ""
+    if not frame.damaged:
+        try:
+            return block.decode(record, frame.payload)[1]
+        except block.BlockError as error:
+            message, exception = f"block {frame.seq}: {error}", type(error).__name__
+    digest = hashlib.sha256(frame.payload).hexdigest()[:16]
+    return {
+        "dead_letter_id": f"{frame.producer}:{frame.seq}:{digest}",
+        "project": "",
+        "source": frame.producer,
+        "step": "decode",
+        "reason": Reason.DAMAGED_BLOCK.value,
+        "message": message,
+        "exception": exception,
+        "original": frame.payload,
+        "received_time": 0,  # when it was taken in is part of what was damaged
+        "producer": frame.producer,
+        "seq": frame.seq,
+    }
+
+
+def _added(
+    files: tuple[str, ...], table: Table, spans: list[tuple[str, int, int]], rows: pl.DataFrame
+) -> Added:
+    day = pl.from_epoch(pl.col(table.day_of), time_unit="us").dt.date().cast(pl.String)
+    touched = rows.select("project", day=day).unique().sort("project", "day")
+    by_project = touched.group_by("project", maintain_order=True).agg("day")
+    until = rows["received_time"].max()
+    return Added(
+        files,
+        Positions.of(spans),
+        {project: tuple(days) for project, days in by_project.iter_rows()},
+        until if isinstance(until, int) else 0,
+    )
+
+
+class _Commit(beam.DoFn):
+    def __init__(self, directory: str, table: Table) -> None:
+        self._directory, self._table = directory, table
+
+    def process(self, element: tuple[int, Iterable[Added]]) -> Iterator[int]:
+        merged = reduce(add, element[1])
+        Warehouse(self._directory).add(self._table, merged)
+        yield len(merged.files)

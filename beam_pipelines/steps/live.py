@@ -1,0 +1,157 @@
+"""Blocks -> live numbers: columns, without repeats, measured per minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import apache_beam as beam
+import polars as pl
+from apache_beam.coders import BytesCoder, VarIntCoder
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from beam_pipelines.connectors.frames import Frame
+from beam_pipelines.counters import count
+from beam_pipelines.steps.columns import pack, unpack
+from beam_pipelines.windowing import LivePolicy
+from schemas_avro import block, load
+from transforms import dedup
+from transforms.grid import minute_of
+from transforms.measure import Key, measure
+from transforms.metrics import STATISTICS
+from transforms.seen import Seen
+from transforms.statistics import DistinctSketch, Statistic
+
+_Key = tuple[str, str, str]  # project, statistic, dimensions: a plain tuple has a stable coder
+LIVE_STATISTICS = tuple(spec for spec in STATISTICS.values() if spec.live)
+_COLUMNS = sorted(
+    {"project", "event_time", "received_time", *(c for s in LIVE_STATISTICS for c in s.needs)}
+)
+
+
+@dataclass
+class MeasureLive(beam.PTransform):
+    """Frames -> (key, accumulated value) per minute and pane.
+
+    Unbounded. Events that were received more than the policy's horizon after they happened, or
+    that happened before `live_from_us`, take no part: the exact tables have them. Repeats of
+    (project, source, type, id) are dropped. Each pane replaces the one before it.
+    """
+
+    policy: LivePolicy
+    live_from_us: int = 0
+    shards: int = 4
+
+    def expand(self, frames: PCollection[Frame]) -> PCollection[tuple[Key, Statistic]]:
+        horizon_us = self.policy.horizon_s * 1_000_000
+        return (
+            frames
+            | "Columns"
+            >> beam.ParDo(_ToShards(horizon_us, self.live_from_us, self.shards)).with_output_types(
+                tuple[int, bytes]
+            )
+            | "DropRepeats" >> beam.ParDo(_DropRepeats(horizon_us))
+            | "Measure" >> beam.ParDo(_Measure()).with_output_types(tuple[_Key, Any])
+            | "Minutes" >> self.policy.apply()
+            | "Merge" >> beam.CombinePerKey(Merge())
+        )
+
+
+class Merge(beam.CombineFn):
+    """Adds statistics of one key, whatever their kind."""
+
+    def create_accumulator(self) -> Statistic | None:
+        return None
+
+    def add_input(self, accumulator: Statistic | None, value: Any) -> Statistic:
+        return value if accumulator is None else accumulator + value
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Statistic | None:
+        parts = [part for part in accumulators if part is not None]
+        if parts and isinstance(parts[0], DistinctSketch):
+            return DistinctSketch.union(parts)
+        return reduce(add, parts) if parts else None
+
+    def extract_output(self, accumulator: Statistic | None) -> Statistic | None:
+        return accumulator
+
+
+class _ToShards(beam.DoFn):
+    """Frame -> (shard, columns) split by the hash of the deduplication key."""
+
+    def __init__(self, horizon_us: int, live_from_us: int, shards: int) -> None:
+        self._horizon_us, self._live_from_us, self._shards = horizon_us, live_from_us, shards
+
+    def process(self, frame: Frame) -> Iterator[tuple[int, bytes]]:
+        try:
+            _, rows = block.decode(load("event"), frame.payload)
+        except block.BlockError:
+            return  # the archive's step makes a dead letter of it
+        fresh = pl.col("received_time") - pl.col("event_time") <= self._horizon_us
+        timely = rows.filter(fresh)
+        count("events_late", rows.height - timely.height)
+        columns = timely.filter(pl.col("event_time") >= self._live_from_us).select(
+            *_COLUMNS, key=dedup.key_hash()
+        )
+        for shard, part in dedup.shards(columns, pl.col("key"), self._shards):
+            yield shard, pack(part)
+
+
+class _DropRepeats(beam.DoFn):
+    """(shard, columns) -> columns without the rows whose key was seen within the horizon.
+
+    State is an append-only bag of new hashes, so a block costs only its own hashes. The set built
+    from it is kept in memory and trusted only while its version equals the state's; after a
+    restart or a move to another worker it is rebuilt from the bag.
+    """
+
+    BAG = BagStateSpec("seen", BytesCoder())
+    VERSION = ReadModifyWriteStateSpec("version", VarIntCoder())
+
+    def __init__(self, horizon_us: int) -> None:
+        self._horizon_us = horizon_us
+
+    def setup(self) -> None:
+        self._cache: dict[int, tuple[int, Seen]] = {}
+
+    def process(
+        self,
+        element: tuple[int, bytes],
+        bag=beam.DoFn.StateParam(BAG),
+        version=beam.DoFn.StateParam(VERSION),
+    ):
+        shard, rows = element[0], unpack(element[1])
+        stored = version.read() or 0
+        cached, seen = self._cache.get(shard, (-1, None))
+        if seen is None or cached != stored:
+            seen = Seen.load(bag.read())
+        fresh, entry = seen.add(rows)
+        if seen.forget(before=_newest(rows) - 2 * self._horizon_us):
+            bag.clear()
+            for kept in seen.dump():
+                bag.add(kept)
+        else:
+            bag.add(entry)
+        version.write(stored + 1)
+        self._cache[shard] = (stored + 1, seen)
+        count("events_repeated", rows.height - fresh.height)
+        count("events_measured", fresh.height)
+        if fresh.height:
+            yield pack(fresh)
+
+
+class _Measure(beam.DoFn):
+    def process(self, packed: bytes) -> Iterator[TimestampedValue]:
+        rows = unpack(packed)
+        for key, minute, value in measure(rows, LIVE_STATISTICS, minute_of(), DistinctSketch):
+            yield TimestampedValue((tuple(key), value), Timestamp(micros=minute))
+
+
+def _newest(rows: pl.DataFrame) -> int:
+    return int(rows.select(pl.col("received_time").max()).item())

@@ -1,0 +1,53 @@
+"""When an event happened: the sender's clock, corrected and never trusted beyond receipt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from transforms.flags import Flag
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+OLDEST_US = 946_684_800_000_000  # 2000-01-01: a device that says less never had its clock set
+_SKEW_US = 1_000_000  # differences below a second are the network, not the clock
+
+
+class TimeError(ValueError):
+    """The text or number is no time."""
+
+
+def parse_us(value: str | int | float) -> int:
+    """ISO 8601 text (UTC where it has no offset) or epoch milliseconds -> us. Raises TimeError."""
+    try:
+        if isinstance(value, str):
+            instant = datetime.fromisoformat(value)
+            if instant.tzinfo is None:
+                instant = instant.replace(tzinfo=UTC)
+            return (instant - _EPOCH) // _MICROSECOND
+        (_EPOCH + timedelta(milliseconds=value)).timestamp()  # in range?
+        return round(value * 1000)
+    except (ValueError, OverflowError):
+        raise TimeError(
+            f"time {value!r} is unreadable; send ISO 8601 or epoch milliseconds"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """event_time in us, and what was done to it."""
+
+    at: int
+    flags: Flag
+
+
+def event_time(original: int | None, sent: int | None, received: int) -> EventTime:
+    """All in us. With `sent` the device's clock error cancels: received - (sent - original)."""
+    if original is None:
+        return EventTime(received, Flag.NO_TIME)
+    at, flags = original, Flag(0)
+    if sent is not None and abs(received - sent) > _SKEW_US:
+        at, flags = received - (sent - original), Flag.CLOCK_CORRECTED
+    if at > received:
+        at, flags = received, flags | Flag.CLAMPED
+    return EventTime(at, flags)
