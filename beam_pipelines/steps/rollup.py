@@ -16,13 +16,14 @@ from beam_pipelines.steps.live import Merge
 from transforms import dedup
 from transforms.daily import REPEATS, TOTAL, Stamp, daily_rows
 from transforms.grid import add_local_day
-from transforms.measure import Key, measure
+from transforms.measure import measure
 from transforms.metrics import PERSON, STATISTICS
 from transforms.sessions import mark_starts
 from transforms.statistics import DistinctSet, Statistic, Total
 
 _NEEDED = {c for spec in STATISTICS.values() for c in spec.needs} - {"session_start"}
 _COLUMNS = sorted({*dedup.KEY, *dedup.ORDER, "event_time", *_NEEDED})
+_Key = tuple[str, str, str, str]  # project, statistic, dimensions, ISO day
 Spans = Mapping[str, tuple[tuple[int, int], ...]]
 Days = frozenset[tuple[str, date]]
 
@@ -93,7 +94,7 @@ class _KeepFirst(beam.DoFn):
         rows = add_local_day(pl.concat([unpack(p) for p in element[1]]), self._zones)
         kept, repeats = dedup.keep_first(rows)
         for project, day, copies in repeats.group_by("project", "day").len().iter_rows():
-            found = ((Key(project, REPEATS, TOTAL), day), Total(copies))
+            found = ((project, REPEATS, TOTAL, day.isoformat()), Total(copies))
             yield beam.pvalue.TaggedOutput(self.REPEATS, found)
         person = pl.concat_str("project", pl.coalesce(PERSON, "event_id"), separator="\x1f")
         for shard, part in dedup.shards(kept, person.hash(7), self._shards):
@@ -101,15 +102,13 @@ class _KeepFirst(beam.DoFn):
 
 
 class _Measure(beam.DoFn):
-    """All events of some people -> ((key, day), value)."""
+    """All events of some people -> (key with day, value)."""
 
-    def process(
-        self, element: tuple[int, Iterable[bytes]]
-    ) -> Iterator[tuple[tuple[Key, date], Statistic]]:
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[_Key, Statistic]]:
         rows = mark_starts(pl.concat([unpack(p) for p in element[1]]))
         day = pl.col("day").to_physical()
         for key, number, value in measure(rows, STATISTICS.values(), day, DistinctSet):
-            yield (key, date.fromordinal(_EPOCH + number)), value
+            yield (*key, date.fromordinal(_EPOCH + number).isoformat()), value
 
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -124,14 +123,14 @@ def _within(spans: Spans) -> pl.Expr:
     return wanted
 
 
-def _is_wanted(element: tuple[tuple[Key, date], Statistic], days: Days) -> bool:
-    (key, day), _ = element
-    return (key.project, day) in days
+def _is_wanted(element: tuple[_Key, Statistic], days: Days) -> bool:
+    project, _, _, day = element[0]
+    return (project, date.fromisoformat(day)) in days
 
 
-def _by_day(element: tuple[tuple[Key, date], Statistic]) -> tuple[tuple[str, str], Any]:
-    (key, day), value = element
-    return (key.project, day.isoformat()), ((key.statistic, key.dimensions), value)
+def _by_day(element: tuple[_Key, Statistic]) -> tuple[tuple[str, str], Any]:
+    (project, statistic, dimensions, day), value = element
+    return (project, day), ((statistic, dimensions), value)
 
 
 def _read_out(element: tuple[tuple[str, str], Iterable[Any]], stamp: Stamp) -> list[dict[str, Any]]:
