@@ -1,0 +1,1 @@
+"""Where accepted events are handed over: one port, one module per bus."""
