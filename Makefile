@@ -1,0 +1,40 @@
+# The whole developer interface. `make` alone lists it.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+.PHONY: help install run test unit check bench docs clean
+
+help:            ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+install: $(VENV)/.installed   ## make the virtual environment from the lock file, get Prism
+
+$(VENV)/.installed: requirements.lock pyproject.toml scripts/make-venv scripts/get-prism
+	scripts/make-venv $(VENV)
+	$(PYTHON) -m pip install --quiet --requirement requirements.lock
+	$(PYTHON) -m pip install --quiet --no-deps --editable .
+	scripts/get-prism $(VENV)
+	touch $@
+
+run: install     ## start the whole system on this machine; Ctrl-C stops it
+	@$(VENV)/bin/headwater up
+
+test: install    ## all tests: unit, contracts, and journeys in real processes
+	$(PYTHON) -m pytest
+
+unit: install    ## only the fast tests
+	$(PYTHON) -m pytest -m "not journey and not browser"
+
+check: install   ## format, lint and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: install   ## first figures, side by side, into benchmarks/results/
+	$(PYTHON) -m benchmarks
+
+docs: install    ## write docs/reference.md anew from the code
+	$(PYTHON) -m headwater.reference > docs/reference.md
+
+clean:           ## remove the virtual environment and caches, never data/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
