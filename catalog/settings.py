@@ -33,7 +33,8 @@ class Setting:
 
 SETTINGS = (
     Setting("data_dir", "data", "Directory of everything kept on this machine."),
-    Setting("host", "127.0.0.1", "Address that collector and reports listen on."),
+    Setting("collector_host", "127.0.0.1", "Address that the collector listens on."),
+    Setting("reports_host", "127.0.0.1", "Address of the report pages: loopback, no log-in yet."),
     Setting("collector_port", 8080, "TCP port of the collector."),
     Setting("reports_port", 8081, "TCP port of the report pages."),
     Setting("collector_workers", 1, "Collector processes."),
@@ -63,7 +64,8 @@ class Settings:
     """All settings with their values. Build with `read`."""
 
     data_dir: str
-    host: str
+    collector_host: str
+    reports_host: str
     collector_port: int
     reports_port: int
     collector_workers: int

@@ -29,7 +29,7 @@ def main() -> None:
         "collector.app:serve",
         factory=True,
         interface=Interfaces.WSGI,
-        address=settings.host,
+        address=settings.collector_host,
         port=settings.collector_port,
         workers=settings.collector_workers,
         blocking_threads=settings.collector_threads,

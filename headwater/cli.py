@@ -39,8 +39,8 @@ def up() -> None:
         settings = settings_table.read(os.environ)
     except settings_table.SettingError as error:
         sys.exit(f"headwater: {error}")
-    for name in ("collector_port", "reports_port"):
-        _check_port(settings, name)
+    for process in ("collector", "reports"):
+        _check_port(settings, process)
     settings.path().mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.path("lock"))
     catalog = Catalog(settings.catalog_url)
@@ -66,19 +66,19 @@ def _children() -> list[Child]:
     ]
 
 
-def _check_port(settings: Settings, name: str) -> None:
-    port = getattr(settings, name)
+def _check_port(settings: Settings, process: str) -> None:
+    host, port = getattr(settings, f"{process}_host"), getattr(settings, f"{process}_port")
+    variable = f"{settings_table.PREFIX}{process.upper()}"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, port))
+            probe.bind((host, port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                sys.exit(f"headwater: cannot listen on HEADWATER_HOST={settings.host}: {error}")
-            variable = settings_table.PREFIX + name.upper()
+                sys.exit(f"headwater: cannot listen on {variable}_HOST={host}: {error}")
             sys.exit(
-                f"headwater: port {port} on {settings.host} is in use; "
-                f"stop what listens there or set {variable} to another port"
+                f"headwater: port {port} on {host} is in use; "
+                f"stop what listens there or set {variable}_PORT to another"
             )
 
 
@@ -119,9 +119,9 @@ class _Greeter:
         if self._greeted or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + 0.5
-        host = self._settings.host
-        collector = f"http://{host}:{self._settings.collector_port}"
-        reports = f"http://{host}:{self._settings.reports_port}"
+        at = self._settings
+        collector = f"http://{at.collector_host}:{at.collector_port}"
+        reports = f"http://{at.reports_host}:{at.reports_port}"
         if not (_answers(f"{collector}/health") and _answers(f"{reports}/health")):
             return
         self._greeted = True

@@ -114,9 +114,7 @@ class Supervisor:
             preexec_fn=_die_with_parent,
         )
         running.process, running.started_at = process, time.monotonic()
-        threading.Thread(
-            target=self._copy, args=(running.child.name, process), daemon=True
-        ).start()
+        threading.Thread(target=self._copy, args=(running.child.name, process), daemon=True).start()
 
     def _copy(self, name: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -1,0 +1,1 @@
+"""Tables -> people: pages, SQL, JSON. Computes no statistics of its own."""

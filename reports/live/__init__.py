@@ -1,0 +1,1 @@
+"""Live numbers: a small port and one module per store."""

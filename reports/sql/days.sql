@@ -1,0 +1,2 @@
+-- First and last day of the exact table.
+SELECT min(day), max(day) FROM daily

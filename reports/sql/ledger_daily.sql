@@ -1,0 +1,3 @@
+-- Events counted and repeats left out, over all days and projects.
+SELECT sum(events_in), sum(duplicates)
+FROM (SELECT DISTINCT project, day, events_in, duplicates FROM {source})

@@ -1,0 +1,2 @@
+-- The exact table.
+SELECT * FROM {source} WHERE project = {project}

@@ -1,0 +1,110 @@
+// The live page: asks for numbers every second and for the ledger every three.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en-GB");
+const LATE_MS = 5000;
+let lastAnswer = 0;
+
+function text(id, value) {
+  if ($(id).textContent !== String(value)) $(id).textContent = value;
+}
+
+function clock(iso) {
+  return iso ? iso.slice(11, 19) : "–";
+}
+
+function drawMinutes(minutes) {
+  const peak = Math.max(1, ...minutes.map((m) => m.events));
+  const step = 600 / minutes.length;
+  const bars = minutes.map((m, i) => {
+    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const height = m.events ? Math.max(3, (m.events / peak) * 118) : 2;
+    const at = { x: i * step + 1, width: step - 2, y: 120 - height, height, rx: 1.5 };
+    for (const [name, value] of Object.entries(at)) bar.setAttribute(name, value);
+    if (!m.events) bar.setAttribute("class", "zero");
+    return bar;
+  });
+  $("chart").replaceChildren(...bars);
+  text("axis-first", clock(minutes[0].minute).slice(0, 5));
+  text("axis-peak", `peak ${number.format(Math.max(...minutes.map((m) => m.events)))} a minute`);
+  text("axis-last", "now");
+  $("minutes").replaceChildren(...minutes.map((m) => {
+    const row = document.createElement("tr");
+    const minute = row.insertCell();
+    minute.textContent = clock(m.minute).slice(0, 5);
+    const events = row.insertCell();
+    events.className = "num";
+    events.textContent = number.format(m.events);
+    return row;
+  }));
+}
+
+function drawTop(events) {
+  if (!events.length) return;
+  const peak = events[0].events;
+  $("top_events").replaceChildren(...events.map((event) => {
+    const line = document.createElement("li");
+    const bar = document.createElement("meter");
+    bar.max = peak;
+    bar.value = event.events;
+    bar.setAttribute("aria-hidden", "true");
+    const name = document.createElement("span");
+    name.textContent = event.name;
+    const count = document.createElement("span");
+    count.textContent = number.format(event.events);
+    line.append(bar, name, count);
+    return line;
+  }));
+}
+
+function showLive(live) {
+  for (const id of ["active_users_now", "active_users_recent", "events_today", "events_recent", "orders_today"]) {
+    text(id, number.format(live[id]));
+  }
+  text("revenue_today", live.revenue_today.map((r) => r.text).join(" · ") || "–");
+  text("conversion_today", live.conversion_today === null
+    ? live.conversion_reason : `${(live.conversion_today * 100).toFixed(1)} %`);
+  text("status", live.as_of ? `${live.status} · as of ${clock(live.as_of)}` : "No events yet");
+  text("precision", live.distinct_error
+    ? `Distinct counts ± ${(live.distinct_error * 100).toFixed(1)} %.` : "Distinct counts are exact so far.");
+  drawMinutes(live.minutes);
+  drawTop(live.top_events);
+}
+
+function showLedger(ledger) {
+  for (const id of ["accepted", "imported", "archived", "in_flight", "counted", "repeats", "uncounted", "dead_lettered"]) {
+    text(id, number.format(ledger[id]));
+  }
+  $("verdict").classList.toggle("good", ledger.balanced);
+  text("verdict", ledger.balanced
+    ? "✓ Every event answered 200 is counted."
+    : `${number.format(ledger.in_flight + ledger.uncounted)} events are under way.`);
+}
+
+async function ask(section, show) {
+  const answer = await fetch($(section).dataset.api, { headers: { accept: "application/json" } });
+  if (!answer.ok) throw new Error(answer.status);
+  show(await answer.json());
+  lastAnswer = Date.now();
+}
+
+async function every(ms, section, show) {
+  for (;;) {
+    if (!document.hidden) {
+      try {
+        await ask(section, show);
+        $("stamp").classList.remove("stale");
+      } catch {
+        if (Date.now() - lastAnswer > LATE_MS) {
+          $("stamp").classList.add("stale");
+          text("status", "No answer from the report server; trying again");
+        }
+      }
+    }
+    await new Promise((next) => setTimeout(next, ms));
+  }
+}
+
+every(1000, "live", showLive);
+every(3000, "ledger", showLedger);

@@ -1,0 +1,1 @@
+"""Exact tables and raw events: DuckDB over the Iceberg files."""
