@@ -23,6 +23,7 @@ from transforms.mapping import MappingError
 def main(argv: Sequence[str]) -> int:
     """Parse and run; 0 when the job ended well, 2 when it could not start."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     logging.getLogger("pyiceberg").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -28,6 +28,7 @@ class Setting:
 
     @property
     def variable(self) -> str:
+        """Name of the environment variable."""
         return PREFIX + self.name.upper()
 
 

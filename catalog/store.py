@@ -72,12 +72,13 @@ class Catalog:
             self._source(session, project, source)
 
     def keys(self) -> dict[str, KeyOwner]:
-        """Every key in force."""
+        """Every key in force, oldest first."""
         query = (
             select(WriteKey.key, Project.slug, Source.slug)
             .join(WriteKey.source)
             .join(Source.project)
             .where(WriteKey.revoked_at.is_(None))
+            .order_by(WriteKey.created_at, WriteKey.key)
         )
         with Session(self._engine) as session:
             return {
@@ -87,8 +88,8 @@ class Catalog:
     def time_zones(self) -> dict[str, str]:
         """IANA time zone of every project, by slug, in order of making."""
         with Session(self._engine) as session:
-            rows = session.execute(select(Project.slug, Project.time_zone).order_by(Project.id))
-            return {slug: zone for slug, zone in rows}
+            projects = session.scalars(select(Project).order_by(Project.id))
+            return {project.slug: project.time_zone for project in projects}
 
     def _source(self, session: Session, project: str, source: str) -> Source:
         _check_slug(source)

@@ -37,7 +37,7 @@ def main() -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_GRACE_S,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
     ).serve()
 
 

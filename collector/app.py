@@ -41,7 +41,7 @@ def create_app(
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_bug)
     app.after_request(_allow_origin)
-    app.wsgi_app = _without_trailing_slash(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _without_trailing_slash(app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app
 
 

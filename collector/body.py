@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import IO
 
 from backports import zstd
 
@@ -15,7 +15,7 @@ _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def read_body(
-    stream: BinaryIO, length: int | None, encoding: str, max_bytes: int, max_decoded: int
+    stream: IO[bytes], length: int | None, encoding: str, max_bytes: int, max_decoded: int
 ) -> bytes:
     """The body, decompressed. Raises Problem 413 beyond either limit, 400 for damaged bytes.
 
@@ -37,7 +37,7 @@ def read_body(
     return data
 
 
-def _read_capped(stream: BinaryIO, limit: int) -> bytes:
+def _read_capped(stream: IO[bytes], limit: int) -> bytes:
     parts, size = [], 0
     while part := stream.read(_CHUNK):
         size += len(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from catalog.store import KeyOwner
 from collector.bus.port import BusError, BusFull, Publisher
@@ -101,7 +102,7 @@ class Intake:
         """Could an event be handed over now?"""
         return self._publisher.healthy()
 
-    def _judge(self, message: Message, origin: Origin) -> dict[str, object] | Rejection:
+    def _judge(self, message: Message, origin: Origin) -> dict[str, Any] | Rejection:
         if len(message.original) > self._max_event_bytes:
             return Rejection(
                 Reason.EVENT_TOO_LARGE,

@@ -7,6 +7,8 @@ import binascii
 import threading
 from collections.abc import Callable, Mapping
 
+from werkzeug.datastructures import Headers
+
 from catalog.store import KeyOwner
 from collector.problems import Problem
 
@@ -59,7 +61,7 @@ class KeyRing:
             self._lock.release()
 
 
-def key_of_headers(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+def key_of_headers(headers: Headers, query: Mapping[str, str]) -> str | None:
     """The key outside the body, if there is one."""
     scheme, _, value = headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":

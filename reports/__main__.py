@@ -27,8 +27,8 @@ def main() -> None:
         sys.exit(f"reports: {error}")
     if not _is_loopback(settings.reports_host):
         sys.exit(
-            f"reports: HEADWATER_REPORTS_HOST={settings.reports_host} can be reached from outside, but the pages "
-            "have no log-in yet; use 127.0.0.1 and a proxy that asks who is there"
+            f"reports: HEADWATER_REPORTS_HOST={settings.reports_host} can be reached from outside, "
+            "but the pages have no log-in yet; use 127.0.0.1 and a proxy that asks who is there"
         )
     Catalog(settings.catalog_url).migrate()
     Server(
@@ -42,7 +42,7 @@ def main() -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=5,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
     ).serve()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,7 @@ def rows_on_bus(topic: Path) -> int:
     total = 0
     for directory in topic.iterdir() if topic.is_dir() else ():
         for segment in sorted(directory.glob(f"*{SUFFIX}"), reverse=True):
-            last = None
-            for last in _metas(segment):
-                pass
+            last = next(iter(deque(_metas(segment), maxlen=1)), None)
             if last is not None:
                 total += last.first_row + last.count
                 break

@@ -34,4 +34,4 @@ def when(instant_us: int | None, zone: str) -> str | None:
 
 def percent(value: float | None) -> str:
     """0.1234 -> 12.3 %; a dash for no value."""
-    return "–" if value is None else f"{value:.1%}".replace("%", " %")
+    return "\u2013" if value is None else f"{value:.1%}".replace("%", " %")

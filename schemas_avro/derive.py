@@ -85,6 +85,12 @@ def duckdb_ddl(record: Record, table: str) -> str:
     return _ddl(record, table, lambda f: "JSON" if f.json else _DUCKDB[f.kind], ())
 
 
+def duckdb_empty(record: Record) -> str:
+    """A query without rows that has the record's columns in DuckDB's types."""
+    columns = ", ".join(f"NULL::{_DUCKDB[f.kind]} AS {f.name}" for f in record.fields)
+    return f"SELECT {columns} WHERE false"
+
+
 def sqlite_ddl(record: Record, table: str, key: tuple[str, ...]) -> str:
     """`CREATE TABLE IF NOT EXISTS` for SQLite with `key` as primary key; times are int64 us."""
     ddl = _ddl(record, table, lambda f: _SQLITE[f.kind], key)

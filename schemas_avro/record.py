@@ -37,6 +37,7 @@ class Record:
 
     @property
     def field_names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
         return tuple(field.name for field in self.fields)
 
     def __getitem__(self, name: str) -> Field:

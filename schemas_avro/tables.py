@@ -22,6 +22,7 @@ class Table:
 
     @property
     def identifier(self) -> tuple[str, str]:
+        """Namespace and name, as pyiceberg wants it."""
         return (NAMESPACE, self.name)
 
 

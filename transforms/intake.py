@@ -92,14 +92,13 @@ def _row(candidate: Candidate, origin: Origin) -> dict[str, Any]:
         "properties": candidate.properties.decode(),
         "context": candidate.context.decode(),
     }
-    for name, value in (
-        ("name", candidate.name),
-        ("session_id", candidate.session_id),
-        ("sent_time", origin.sent_time),
-        ("retry_count", origin.retry_count),
-    ):
-        if value:
-            row[name] = value
+    optional = {
+        "name": candidate.name,
+        "session_id": candidate.session_id,
+        "sent_time": origin.sent_time,
+        "retry_count": origin.retry_count,
+    }
+    row.update((name, value) for name, value in optional.items() if value)
     flags = _ids(candidate, row) | _times(candidate, origin, row)
     _money(candidate, row)
     row["flags"] = int(flags)

@@ -57,7 +57,7 @@ class DistinctSketch:
         """The estimate, rounded; exact while `error` is 0."""
         if not self.sketch:
             return 0
-        return round(datasketches.compact_theta_sketch.deserialize(self.sketch).get_estimate())
+        return int(datasketches.compact_theta_sketch.deserialize(self.sketch).get_estimate() + 0.5)
 
     @property
     def error(self) -> float:

@@ -78,8 +78,8 @@ class UpsertLive(beam.DoFn):
     def process(
         self,
         element: tuple[Key, Statistic],
-        window=beam.DoFn.WindowParam,
-        pane=beam.DoFn.PaneInfoParam,
+        window: Any = beam.DoFn.WindowParam,
+        pane: Any = beam.DoFn.PaneInfoParam,
     ) -> None:
         self._rows.append(self._row(element, window.start.micros, pane))
         if pane.timing == PaneInfoTiming.ON_TIME:

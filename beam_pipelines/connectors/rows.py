@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
@@ -45,10 +46,10 @@ class _Rows(beam.DoFn):
     def process(self, path: str) -> Iterator[Chunk]:
         read = csv_rows if self._format == "csv" else jsonl_rows
         # newline="": fields may hold line breaks, and files with bare CRs exist.
-        with open(path, encoding=self._encoding, errors="replace", newline="") as file:
-            rows = read(file)
+        with open(path, "rb") as raw:
+            rows = read(TextIOWrapper(raw, self._encoding, errors="replace", newline=""))
             number = 0
             while chunk := list(islice(rows, CHUNK_ROWS)):
                 yield number, chunk
                 number += 1
-                Path(self._progress).write_text(str(file.buffer.tell()))
+                Path(self._progress).write_text(str(raw.tell()))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
@@ -216,13 +216,15 @@ class _Discover(beam.DoFn):
     def __init__(self, start: Start) -> None:
         self._start = start
 
-    @beam.DoFn.unbounded_per_element()
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
         element: str,
-        tracker=beam.DoFn.RestrictionParam(_Appearing()),
-        watermark=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
-    ):
+        tracker: Any = beam.DoFn.RestrictionParam(_Appearing()),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(
+            ManualWatermarkEstimator.default_provider()
+        ),
+    ) -> Iterator[tuple[str, int]]:
         looked_at = time.time()
         for directory in _producers(element):
             if tracker.try_claim(directory):
@@ -238,18 +240,20 @@ def _producers(topic: str) -> list[str]:
 
 
 class _Tail(beam.DoFn):
-    """(producer directory, first block) -> frames; the watermark follows receipt, then the clock."""
+    """(producer directory, first block) -> frames. The watermark follows receipt or the clock."""
 
     def setup(self) -> None:
         self._logs: dict[str, ProducerLog] = {}
 
-    @beam.DoFn.unbounded_per_element()
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
         element: tuple[str, int],
-        tracker=beam.DoFn.RestrictionParam(_FromStart()),
-        watermark=beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
-    ):
+        tracker: Any = beam.DoFn.RestrictionParam(_FromStart()),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(
+            ManualWatermarkEstimator.default_provider()
+        ),
+    ) -> Iterator[TimestampedValue]:
         directory = element[0]
         log = self._logs.setdefault(directory, ProducerLog(directory))
         looked_at = time.time()

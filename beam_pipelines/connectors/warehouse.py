@@ -11,7 +11,9 @@ import json
 import os
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -26,14 +28,6 @@ from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchTableError,
     TableAlreadyExistsError,
-)
-from pyiceberg.expressions import (
-    And,
-    BooleanExpression,
-    EqualTo,
-    GreaterThanOrEqual,
-    LessThan,
-    Or,
 )
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform
@@ -185,11 +179,10 @@ class Warehouse:
 
     def files(self, snapshot: int, spans_us: Iterable[tuple[int, int]]) -> list[str]:
         """Files of `events` at a snapshot that may hold event times within [start, end) spans."""
-        table, found = self.table(EVENTS), set()
+        table = self.table(EVENTS)
+        found: set[str] = set()
         for start, end in spans_us:
-            between = And(
-                GreaterThanOrEqual("event_time", _iso(start)), LessThan("event_time", _iso(end))
-            )
+            between = f"event_time >= '{_iso(start)}' and event_time < '{_iso(end)}'"
             tasks = table.scan(row_filter=between, snapshot_id=snapshot).plan_files()
             found.update(task.file.file_path.removeprefix("file://") for task in tasks)
         return sorted(found)
@@ -209,9 +202,7 @@ class Warehouse:
         """The files of `added`; rewritten if a redelivery brought blocks that are held already."""
         if not held.overlaps(added.positions):
             return added.files
-        rows = pl.concat(
-            [pl.from_arrow(pq.read_table(f.removeprefix("file://"))) for f in added.files]
-        )
+        rows = pl.concat([pl.read_parquet(f.removeprefix("file://")) for f in added.files])
         times = [f.name for f in load(spec.record).fields if f.kind == "timestamp"]
         blocks = rows.select("producer", "seq").unique()
         new = blocks.filter([not held.holds(p, seq) for p, seq in blocks.iter_rows()])
@@ -222,26 +213,31 @@ class Warehouse:
         self, rows: list[dict[str, Any]], days: Iterable[tuple[str, date]], based_on: int
     ) -> None:
         """Put `rows` in place of all rows of `days` (project, day) in the daily table, at once."""
-        replaced: BooleanExpression | None = None
-        for project, day in days:
-            one = And(EqualTo("project", project), EqualTo("day", day))
-            replaced = one if replaced is None else Or(replaced, one)
-        if replaced is None:
+        by_project: dict[str, list[str]] = {}
+        for project, day in sorted(days):
+            by_project.setdefault(project, []).append(f"'{day}'")
+        if not by_project:
             return
+        replaced = " or ".join(
+            f"(project = '{project}' and day in ({', '.join(listed)}))"
+            for project, listed in by_project.items()
+        )
         schema = derive.arrow(load(DAILY.record))
         frame = pl.DataFrame(rows, schema=derive.wire(load(DAILY.record)), orient="row")
-        self._retry(
-            DAILY,
-            lambda table: table.overwrite(
-                _cast(frame, schema), replaced, snapshot_properties={BASED_ON: str(based_on)}
-            ),
-        )
+
+        def commit(table: IcebergTable) -> None:
+            with warnings.catch_warnings():
+                # A day that is computed for the first time has nothing to replace.
+                warnings.filterwarnings("ignore", "Delete operation did not match any records")
+                table.overwrite(
+                    _cast(frame, schema), replaced, snapshot_properties={BASED_ON: str(based_on)}
+                )
+
+        self._retry(DAILY, commit)
 
     def _create(self, spec: Table) -> IcebergTable:
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace(NAMESPACE)
-        except NamespaceAlreadyExistsError:
-            pass
         schema = derive.arrow(load(spec.record))
         try:
             table = self._catalog.create_table(

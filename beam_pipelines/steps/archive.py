@@ -30,8 +30,8 @@ class Archive(beam.PTransform):
 
     Streams gather blocks for `every_s`, then one worker per shard writes Parquet and a single
     keyed committer adds the files in one snapshot that also records the blocks. Blocks in `held`
-    are passed over. Without `every_s`, for bounded input, all is gathered first. Damaged blocks become dead
-    letters first, then count as held. Emits the number of rows of every commit.
+    are passed over. Without `every_s`, for bounded input, all is gathered first. Damaged
+    blocks become dead letters first, then count as held. Emits the number of rows of every commit.
     """
 
     directory: str

@@ -123,9 +123,9 @@ class _DropRepeats(beam.DoFn):
     def process(
         self,
         element: tuple[int, bytes],
-        bag=beam.DoFn.StateParam(BAG),
-        version=beam.DoFn.StateParam(VERSION),
-    ):
+        bag: Any = beam.DoFn.StateParam(BAG),
+        version: Any = beam.DoFn.StateParam(VERSION),
+    ) -> Iterator[bytes]:
         shard, rows = element[0], unpack(element[1])
         stored = version.read() or 0
         cached, seen = self._cache.get(shard, (-1, None))

@@ -90,7 +90,7 @@ class _KeepFirst(beam.DoFn):
     def __init__(self, zones: Mapping[str, str], shards: int) -> None:
         self._zones, self._shards = zones, shards
 
-    def process(self, element: tuple[int, Iterable[bytes]]):
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
         rows = add_local_day(pl.concat([unpack(p) for p in element[1]]), self._zones)
         kept, repeats = dedup.keep_first(rows)
         for project, day, copies in repeats.group_by("project", "day").len().iter_rows():

@@ -39,6 +39,7 @@ class SegmentWriter:
         self._segment_bytes = segment_bytes
         self.directory, self._lock = _take_slot(topic, name)
         self.producer = self.directory.name
+        self._file: int | None = None
         self._end, reusable = _recover(self.directory)
         self._open(reusable or self.directory / segment_name(self._end.seq))
 
@@ -57,6 +58,7 @@ class SegmentWriter:
             rejected=rejected,
         )
         data = frame(block.encode(self._record, rows, meta))
+        assert self._file is not None
         try:
             written = 0
             while written < len(data):
@@ -70,11 +72,12 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Give the slot back."""
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)
         os.close(self._lock)
 
     def _open(self, path: Path) -> None:
-        if hasattr(self, "_file"):
+        if self._file is not None:
             os.close(self._file)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         self._size = os.fstat(self._file).st_size

@@ -62,7 +62,9 @@ function showLive(live) {
   for (const id of ["active_users_now", "active_users_recent", "events_today", "events_recent", "orders_today"]) {
     text(id, number.format(live[id]));
   }
-  text("revenue_today", live.revenue_today.map((r) => r.text).join(" · ") || "–");
+  const amounts = live.revenue_today.map((r) => r.text);
+  text("revenue_today", amounts.join("\n") || "–");
+  $("revenue_today").classList.toggle("several", amounts.length > 1);
   text("conversion_today", live.conversion_today === null
     ? live.conversion_reason : `${(live.conversion_today * 100).toFixed(1)} %`);
   text("status", live.as_of ? `${live.status} · as of ${clock(live.as_of)}` : "No events yet");

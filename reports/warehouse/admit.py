@@ -79,7 +79,7 @@ def _check_table(node: exp.Table, tables: Set[str]) -> None:
 
 def _is_cte(node: exp.Table) -> bool:
     """Is it the name of a WITH query around it?"""
-    scope: exp.Expression | None = node
+    scope: exp.Expr | None = node
     while scope is not None:
         with_ = scope.args.get("with_") or scope.args.get("with")
         if with_ and any(cte.alias == node.name for cte in with_.expressions):

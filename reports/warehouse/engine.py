@@ -130,10 +130,10 @@ class Warehouse:
 def _view_sql(view: str, table: Table, paths: tuple[str, ...], project: str) -> str:
     """A view over this project's rows only: no relation with anybody else's exists."""
     record = load(table.record)
-    if not paths:
-        return derive.duckdb_ddl(record, view).replace(" NOT NULL", "")
     listed = ", ".join(_quoted(path) for path in paths)
     source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    if not paths:
+        source = f"({derive.duckdb_empty(record)})"
     body = _VIEWS[f"view_{view}"].format(source=source, project=_quoted(project))
     return f"CREATE VIEW {view} AS {body}"
 
