@@ -6,11 +6,14 @@ default. A bad value names the variable, the value and what is wanted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 PREFIX = "HEADWATER_"
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text"}
+_LAST_PORT = 65_535
 
 
 class SettingError(ValueError):
@@ -22,7 +25,7 @@ class Setting:
     """One setting: name, default (its type is the setting's type), help with unit."""
 
     name: str
-    default: str | int | float | bool
+    default: str | int | float
     help: str
     secret: bool = False
 
@@ -130,15 +133,17 @@ def read(environ: Mapping[str, str]) -> Settings:
     return Settings(**{field.name: values[field.name] for field in fields(Settings)})  # type: ignore[arg-type]
 
 
-def _value(setting: Setting, text: str) -> str | int | float | bool:
+def _value(setting: Setting, text: str) -> str | int | float:
     kind = type(setting.default)
+    shown = "***" if setting.secret else repr(text)
     try:
         value = kind(text)
     except ValueError:
-        shown = "***" if setting.secret else repr(text)
         raise SettingError(
-            f"{setting.variable}={shown} is not a {kind.__name__}; {setting.help}"
+            f"{setting.variable}={shown} is not {_KINDS[kind]}; {setting.help}"
         ) from None
-    if isinstance(value, int | float) and value <= 0:
-        raise SettingError(f"{setting.variable}={text!r} must be above 0; {setting.help}")
+    if isinstance(value, int | float) and not 0 < value < math.inf:
+        raise SettingError(f"{setting.variable}={shown} must be above 0; {setting.help}")
+    if setting.name.endswith("_port") and isinstance(value, int) and value > _LAST_PORT:
+        raise SettingError(f"{setting.variable}={shown} must be 1-{_LAST_PORT}; {setting.help}")
     return value

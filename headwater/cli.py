@@ -9,6 +9,7 @@ import sys
 import click
 
 from catalog import settings as settings_table
+from catalog.settings import Settings
 from catalog.store import Catalog
 from headwater import ground
 from headwater.greeting import Greeter, banner
@@ -30,20 +31,22 @@ def up() -> None:
     """
     try:
         settings = settings_table.read(os.environ)
-        held = ground.lock(settings.path())
-        ground.check_ports(settings)
+        with ground.lock(settings.path()) as held:
+            ground.check_ports(settings)
+            _run(settings, held.fileno())
     except (settings_table.SettingError, ground.Occupied) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _run(settings: Settings, held: int) -> None:
     catalog = Catalog(settings.catalog_url)
     catalog.migrate()
-    project, key = first_key(catalog)
+    text = banner(settings, *first_key(catalog))
     # The children hold the lock with us: see ground.lock.
-    supervisor = Supervisor(children(), os.environ, sys.stdout, keep_open=[held.fileno()])
+    supervisor = Supervisor(children(), os.environ, sys.stdout, keep_open=[held])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
-    text = banner(settings, project, key)
     supervisor.run(Greeter(settings, text, supervisor.youngest_s, supervisor.print))
-    held.close()
     supervisor.say("headwater", "stopped; `headwater up` goes on from here")
 
 

@@ -23,6 +23,23 @@ class Reason(StrEnum):
     DAMAGED_BLOCK = "damaged_block"
 
 
+# What the sender, or who runs the import, can do about each.
+REMEDIES = {
+    Reason.NOT_AN_OBJECT: "Send each event as a JSON object.",
+    Reason.UNREADABLE: "Send valid JSON in UTF-8; in a CSV file give the row as many cells as the header.",
+    Reason.MISSING_FIELD: "Fill the field that the message names.",
+    Reason.WRONG_TYPE: "Send the field that the message names in the type it names.",
+    Reason.UNKNOWN_TYPE: "Use one of track, identify, page, screen, group and alias.",
+    Reason.NO_PERSON: "Send a user id or an anonymous id.",
+    Reason.ID_TOO_LONG: "Shorten the id to 100 characters; a hash of a long one does.",
+    Reason.EVENT_TOO_LARGE: "Send less with the event, or raise HEADWATER_MAX_EVENT_BYTES.",
+    Reason.BAD_TIME: "Write times as ISO 8601 with an offset, or as epoch milliseconds.",
+    Reason.TIME_OUT_OF_RANGE: "The sender's clock was not set: correct the time and send it again.",
+    Reason.BAD_MONEY: "Send revenue as a decimal number, with its currency as an ISO 4217 code.",
+    Reason.DAMAGED_BLOCK: "A disk or a copy damaged the bus; bring the segment back from a backup.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """One thing refused. `message` names the value and the remedy; `original` is all of it."""
