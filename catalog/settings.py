@@ -57,6 +57,7 @@ SETTINGS = (
     Setting("sql_timeout_s", 30.0, "Longest run of one SQL query, in seconds."),
     Setting("sql_max_rows", 10_000, "Most rows that the SQL page shows."),
     Setting("sql_memory_mb", 2048, "Memory that one SQL query may use, in MB."),
+    Setting("sql_threads", 2, "Threads that one SQL query may use."),
     Setting(
         "prism_location", "", "Path of the Prism binary; empty: look beside Python, then PATH."
     ),
@@ -88,6 +89,7 @@ class Settings:
     sql_timeout_s: float
     sql_max_rows: int
     sql_memory_mb: int
+    sql_threads: int
     prism_location: str
 
     def path(self, *parts: str) -> Path:

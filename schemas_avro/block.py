@@ -13,18 +13,26 @@ from __future__ import annotations
 import io
 import json
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 
 import polars as pl
 from backports import zstd
 
-from schemas_avro.derive import wire
+from schemas_avro import derive
 from schemas_avro.record import Record, load
 
 _MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
-_LEVEL = 3  # measured: level 1 is 5 % larger at the same speed, level 9 takes 4x the time
+MAX_PLAIN_BYTES = 512 << 20  # rows of one block before compression: more is a bomb, not a block
+_OPTIONS = {
+    # Measured: level 1 is 5 % larger at the same speed, level 9 takes 4x the time.
+    zstd.CompressionParameter.compression_level: 3,
+    # A flipped bit must not become another number, nor reach a parser that trusts its input.
+    zstd.CompressionParameter.checksum_flag: 1,
+}
+_META_TYPES = {f.name: str if f.kind == "string" else int for f in load("block").fields}
 
 
 class BlockError(ValueError):
@@ -66,15 +74,20 @@ def new_meta(
 
 
 def encode(record: Record, rows: pl.DataFrame, meta: BlockMeta) -> bytes:
-    """One Avro object container. `rows` holds any subset of the record's fields as columns."""
+    """One Avro object container. `rows` holds any subset of the record's fields as columns.
+
+    Raises BlockError for more than MAX_PLAIN_BYTES.
+    """
     present = [name for name in rows.columns if rows[name].null_count() < rows.height]
     out = io.BytesIO()
     rows.select(present).write_avro(out, name=record.name)
     _, sync, body = _open(out.getvalue())
+    if len(body) > MAX_PLAIN_BYTES:
+        raise BlockError(f"{len(body):,} bytes in one block; at most {MAX_PLAIN_BYTES:,}: split it")
     blocks = b"".join(
         _long(count) + _long(len(packed)) + packed + sync
         for count, payload in _data_blocks(body, sync)
-        for packed in (zstd.compress(payload, _LEVEL),)
+        for packed in (zstd.compress(payload, options=_OPTIONS),)
     )
     header = {
         "avro.schema": _writer_schema(record.name, tuple(present)),
@@ -99,38 +112,42 @@ def decode(record: Record, data: bytes) -> tuple[BlockMeta, pl.DataFrame]:
     meta = _meta(header)
     if header.get("avro.codec") != b"zstandard":
         raise BlockError(f"codec {header.get('avro.codec')!r} is not zstandard")
+    packed = _data_blocks(body, sync)
+    counted = sum(count for count, _ in packed)
+    if counted != meta.count:
+        raise BlockError(f"{counted} rows where the metadata says {meta.count}")
+    schema = _plain_schema(header.get("avro.schema", b""), record.name)
+    plain = b"".join(
+        _long(count) + _long(len(payload)) + payload + sync
+        for count, payload in _decompressed(packed)
+    )
+    container = _MAGIC + _map({"avro.schema": schema, "avro.codec": b"null"}) + sync + plain
     try:
-        plain = b"".join(
-            _long(count) + _long(len(payload)) + payload + sync
-            for count, packed in _data_blocks(body, sync)
-            for payload in (zstd.decompress(packed),)
-        )
-        schema = _plain_schema(header["avro.schema"])
-        container = _MAGIC + _map({"avro.schema": schema, "avro.codec": b"null"}) + sync + plain
         rows = pl.read_avro(io.BytesIO(container))
-    except BlockError:
-        raise
-    except Exception as error:  # polars and zstd raise many kinds for damaged bytes
+    except (Exception, pl.exceptions.PanicException) as error:  # many kinds for damaged bytes
         raise BlockError(f"unreadable rows: {error}") from error
     if rows.height != meta.count:
         raise BlockError(f"{rows.height} rows where the metadata says {meta.count}")
-    types = wire(record)
-    present = [name for name in rows.columns if name in types]
-    filled = {
+    return meta, _filled(record, rows, meta)
+
+
+def _filled(record: Record, rows: pl.DataFrame, meta: BlockMeta) -> pl.DataFrame:
+    """Every field of the record, nulls where the block has no column; lineage from `meta`."""
+    lineage = {
         "producer": pl.lit(meta.producer),
         "seq": pl.lit(meta.seq, pl.Int64),
         "row": pl.int_range(pl.len(), dtype=pl.Int32),
     }
     columns = [
-        filled[name]
-        if name in filled
+        lineage[name]
+        if name in lineage
         else pl.col(name).cast(dtype)
-        if name in present
+        if name in rows.columns
         else pl.lit(None, dtype)
-        for name, dtype in types.items()
+        for name, dtype in derive.wire(record).items()
     ]
-    named = [column.alias(name) for column, name in zip(columns, types, strict=True)]
-    return meta, rows.select(named)
+    named = zip(columns, record.field_names, strict=True)
+    return rows.select(column.alias(name) for column, name in named)
 
 
 # -- Avro's container format: https://avro.apache.org/docs/1.11.1/specification/#object-container-files
@@ -138,9 +155,18 @@ def decode(record: Record, data: bytes) -> tuple[BlockMeta, pl.DataFrame]:
 
 def _meta(header: dict[str, bytes]) -> BlockMeta:
     try:
-        return BlockMeta(**json.loads(header["headwater.block"]))
-    except (KeyError, TypeError, ValueError) as error:
+        found = json.loads(header["headwater.block"])
+        meta = BlockMeta(**found)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BlockError(f"no metadata under headwater.block: {error}") from error
+    for name, value in found.items():
+        if type(value) is not _META_TYPES[name] or _too_large(value):
+            raise BlockError(f"metadata {name}={value!r} is no {_META_TYPES[name].__name__}")
+    return meta
+
+
+def _too_large(value: int | str) -> bool:
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 @cache
@@ -154,14 +180,40 @@ def _writer_schema(record_name: str, present: tuple[str, ...]) -> bytes:
 
 
 @cache
-def _plain_schema(writer_schema: bytes) -> bytes:
-    """The same layout without logical types, so that times are read as the longs they are."""
-    schema = json.loads(writer_schema)
+def _plain_schema(writer_schema: bytes, record_name: str) -> bytes:
+    """The same layout without logical types, so that times are read as the longs they are.
+
+    Raises BlockError unless every field has the type that the record gives it.
+    """
+    known = {spec["name"]: spec["type"] for spec in load(record_name).avro["fields"]}
+    try:
+        schema = json.loads(writer_schema)
+        foreign = [f["name"] for f in schema["fields"] if known.get(f["name"]) != f["type"]]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BlockError(f"unreadable schema: {error}") from error
+    if foreign or schema.get("name") != record_name:
+        raise BlockError(f"not a block of {record_name!r}: fields {foreign} are not its own")
     for field in schema["fields"]:
         value_type = field["type"][1]
         if isinstance(value_type, dict):
             field["type"] = ["null", value_type["type"]]
     return json.dumps(schema).encode()
+
+
+def _decompressed(packed: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    room = MAX_PLAIN_BYTES
+    for count, payload in packed:
+        unpacking = zstd.ZstdDecompressor()
+        try:
+            plain = unpacking.decompress(payload, room + 1)
+        except zstd.ZstdError as error:
+            raise BlockError(f"unreadable rows: {error}") from error
+        room -= len(plain)
+        if room < 0:
+            raise BlockError(f"rows are larger than {MAX_PLAIN_BYTES:,} bytes")
+        if not unpacking.eof or unpacking.unused_data:
+            raise BlockError("truncated rows")
+        yield count, plain
 
 
 def _open(data: bytes) -> tuple[dict[str, bytes], bytes, memoryview]:

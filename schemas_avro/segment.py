@@ -47,7 +47,11 @@ def first_seq(name: str) -> int:
 
 
 def frame(payload: bytes) -> bytes:
-    """The bytes to append for one block."""
+    """The bytes to append for one block. Raises ValueError for more than MAX_PAYLOAD_BYTES."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ValueError(
+            f"a block of {len(payload):,} bytes is larger than {MAX_PAYLOAD_BYTES:,}; split it"
+        )
     return _HEAD.pack(MAGIC, len(payload), zlib.crc32(payload)) + payload
 
 

@@ -26,7 +26,7 @@ class Reason(StrEnum):
 # What the sender, or who runs the import, can do about each.
 REMEDIES = {
     Reason.NOT_AN_OBJECT: "Send each event as a JSON object.",
-    Reason.UNREADABLE: "Send valid JSON in UTF-8; in a CSV file give the row as many cells as the header.",
+    Reason.UNREADABLE: "Send valid JSON in UTF-8; give a CSV row as many cells as the header has.",
     Reason.MISSING_FIELD: "Fill the field that the message names.",
     Reason.WRONG_TYPE: "Send the field that the message names in the type it names.",
     Reason.UNKNOWN_TYPE: "Use one of track, identify, page, screen, group and alias.",

@@ -45,9 +45,10 @@ class _Rows(beam.DoFn):
 
     def process(self, path: str) -> Iterator[Chunk]:
         read = csv_rows if self._format == "csv" else jsonl_rows
-        # newline="": fields may hold line breaks, and files with bare CRs exist.
         with open(path, "rb") as raw:
-            rows = read(TextIOWrapper(raw, self._encoding, errors="replace", newline=""))
+            # newline="": fields may hold line breaks, and files with bare CRs exist.
+            text = TextIOWrapper(raw, self._encoding, errors="replace", newline="")
+            rows = read(text)
             number = 0
             while chunk := list(islice(rows, CHUNK_ROWS)):
                 yield number, chunk

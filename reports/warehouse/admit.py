@@ -1,20 +1,39 @@
-"""Lets SQL in: one statement, in BigQuery's dialect, that can only read what it may see."""
+"""Lets SQL in: one statement, in BigQuery's dialect, that can only read what it may see.
+
+Two walls. The query is parsed and refused if it is anything but one SELECT over known tables.
+And what is let through is rewritten so that a table name can mean nothing else: a known table is
+named with its schema, a WITH query gets a prefix that no object of the database has. A name that
+was judged wrongly is then a name that does not exist, never a file or a system table.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Set
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
+# The parser warns of statements that it only half knows; here they are refused with a message.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+CTE_PREFIX = "cte_"
+_SCHEMA = "main"
 # Functions that sqlglot does not know by type, but that only compute.
 _PLAIN_FUNCTIONS = {
     "ieee_divide", "json_query_array", "json_value_array", "bit_count", "unix_seconds",
     "string", "int64", "float64", "bool", "json_type", "ends_with", "approx_quantiles",
     "last_day", "normalize", "soundex", "format_date", "range_bucket",
 }  # fmt: skip
-_FORBIDDEN = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.ReadCSV, exp.Pragma, exp.Parameter)
+_FORBIDDEN = (
+    exp.DDL, exp.DML, exp.Command, exp.Into, exp.ReadCSV, exp.ReadParquet, exp.Pragma,
+)  # fmt: skip
+_UNBOUND = (exp.Parameter, exp.SessionParameter, exp.Placeholder)
+# BigQuery's NUMERIC has 9 decimals, DuckDB's DECIMAL without a precision 3.
+_NUMERIC_TYPES = {exp.DataType.Type.DECIMAL, exp.DataType.Type.BIGDECIMAL}
+_NUMERIC = (38, 9)
 
 
 class NotAdmitted(ValueError):
@@ -28,68 +47,157 @@ class NotAdmitted(ValueError):
         self.line, self.column = line, column
 
 
-def admit(sql: str, tables: Set[str]) -> str:
-    """The query in DuckDB's dialect. `tables` are the only names it may read.
+@dataclass(frozen=True)
+class Admitted:
+    """A query that may run.
+
+    sql:    in DuckDB's dialect
+    tables: the tables it reads
+    places: (line, column), from 1, where each name was first written, by name in lower case
+    """
+
+    sql: str
+    tables: frozenset[str]
+    places: dict[str, tuple[int, int]]
+
+
+def admit(sql: str, tables: Set[str]) -> Admitted:
+    """The query, ready to run. `tables` are the only names it may read.
 
     Raises NotAdmitted for anything but one SELECT over these tables.
     """
-    query = _parse(sql)
-    for node in query.walk():
-        if isinstance(node, _FORBIDDEN):
-            raise NotAdmitted(f"{node.key.upper()} is not allowed: queries only read")
-        if isinstance(node, exp.Table):
-            _check_table(node, tables)
-        if isinstance(node, exp.Anonymous) and node.name.lower() not in _PLAIN_FUNCTIONS:
-            raise NotAdmitted(f"function {node.name} is not known here", *_place(node))
     try:
-        return query.sql(dialect="duckdb", unsupported_level=sqlglot.ErrorLevel.RAISE)
+        query = _parse(sql)
+        nodes = list(query.walk())
+        places = {node.name.lower(): _place(sql, node) for node in reversed(nodes) if node.meta}
+        for node in nodes:
+            _check(sql, node)
+        used = _rewrite(sql, nodes, tables)
+        text = query.sql("duckdb", unsupported_level=sqlglot.ErrorLevel.RAISE, comments=False)
+    except NotAdmitted:
+        raise
     except UnsupportedError as error:
         raise NotAdmitted(f"not possible on this warehouse: {error}") from error
+    except RecursionError:
+        raise NotAdmitted("the query is nested too deeply; split it with WITH") from None
+    except Exception as error:  # the parser trips over some calls with too few arguments
+        raise NotAdmitted("unreadable SQL: look at the arguments of its functions") from error
+    known = {name: place for name, place in places.items() if place is not None}
+    return Admitted(text, frozenset(used), known)
 
 
 def _parse(sql: str) -> exp.Query:
     try:
-        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
+        found = sqlglot.parse(sql, dialect="bigquery")
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
-        raise NotAdmitted(
-            first.get("description") or str(error), first.get("line"), first.get("col")
-        ) from error
-    except (TokenError, RecursionError) as error:
-        raise NotAdmitted(f"unreadable SQL: {str(error)[:200]}") from error
+        message = first.get("description") or str(error)
+        # A token that the parser quotes whole, with its offsets, is of no use to a reader.
+        message = message.split(" but got <Token")[0].split(" for <class")[0]
+        column = first.get("col")
+        if column is not None:  # the parser names the token's last column
+            column = max(1, column - len(first.get("highlight") or " ") + 1)
+        raise NotAdmitted(message, first.get("line"), column) from error
+    except TokenError as error:
+        raise NotAdmitted("unreadable SQL: a quote or a comment has no end") from error
+    statements = [s for s in found if s is not None and not isinstance(s, exp.Semicolon)]
     if not statements:
         raise NotAdmitted("there is no query; type a SELECT")
     if len(statements) > 1:
         raise NotAdmitted(f"{len(statements)} statements; run one at a time")
     if not isinstance(statements[0], exp.Query):
-        raise NotAdmitted(f"{statements[0].key.upper()} is not allowed: only SELECT can run")
+        word = sql.split(None, 1)[0].upper()
+        raise NotAdmitted(f"{word} is not allowed: only SELECT can run")
     return statements[0]
 
 
-def _check_table(node: exp.Table, tables: Set[str]) -> None:
+def _check(sql: str, node: exp.Expr) -> None:
+    """Nothing that writes, calls what is unknown, or means something else in DuckDB."""
+    if isinstance(node, _FORBIDDEN):
+        raise NotAdmitted(f"{node.key.upper()} is not allowed: queries only read")
+    if isinstance(node, _UNBOUND):
+        raise NotAdmitted("parameters are not supported; write the value into the query")
+    if isinstance(node, exp.Unnest) and node.args.get("offset"):
+        raise NotAdmitted("UNNEST … WITH OFFSET is not supported; use ROW_NUMBER()")
+    if isinstance(node, exp.Anonymous) and node.name.lower() not in _PLAIN_FUNCTIONS:
+        line, column = _place(sql, node) or (None, None)
+        raise NotAdmitted(f"function {node.name} is not known here", line, column)
+    if isinstance(node, exp.Table):
+        _check_table(sql, node)
+
+
+def _check_table(sql: str, node: exp.Table) -> None:
+    line, column = _place(sql, node) or (None, None)
     if not isinstance(node.this, exp.Identifier):
-        raise NotAdmitted("table functions are not allowed; read one of the tables by name")
+        message = "table functions are not allowed; read one of the tables by name"
+        raise NotAdmitted(message, line, column)
     if node.db or node.catalog:
-        raise NotAdmitted(f"{node.sql()}: name the table alone, without a dataset", *_place(node))
-    if node.name.lower() in tables or _is_cte(node):
-        return
-    known = ", ".join(sorted(tables))
-    raise NotAdmitted(f"there is no table {node.name!r}; there are {known}", *_place(node))
+        name = node.sql(dialect="bigquery")
+        raise NotAdmitted(f"{name}: name the table alone, without a dataset", line, column)
+
+
+def _rewrite(sql: str, nodes: list[exp.Expr], tables: Set[str]) -> set[str]:
+    """Make every name mean one thing only, in place; the known tables that are read."""
+    used = set()
+    found = [n for n in nodes if isinstance(n, exp.Table)]
+    ours = {id(node): _is_cte(node) for node in found}
+    for node in found:
+        name = node.name
+        if not ours[id(node)]:
+            if name.lower() not in tables:
+                known = ", ".join(sorted(tables))
+                line, column = _place(sql, node) or (None, None)
+                message = f"there is no table {name!r}; there are {known}"
+                raise NotAdmitted(message, line, column)
+            used.add(name.lower())
+        if not node.alias and not node.args.get("pivots"):
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        if ours[id(node)]:
+            node.set("this", exp.to_identifier(CTE_PREFIX + name.lower(), quoted=True))
+        else:
+            node.set("this", exp.to_identifier(name.lower(), quoted=True))
+            node.set("db", exp.to_identifier(_SCHEMA, quoted=True))
+    for node in nodes:
+        if isinstance(node, exp.CTE):
+            alias = CTE_PREFIX + node.alias.lower()
+            node.args["alias"].set("this", exp.to_identifier(alias, quoted=True))
+        elif isinstance(node, exp.DataType) and node.this in _NUMERIC_TYPES:
+            if not node.expressions:
+                parts = [exp.DataTypeParam(this=exp.Literal.number(n)) for n in _NUMERIC]
+                node.set("this", exp.DataType.Type.DECIMAL)
+                node.set("expressions", parts)
+    return used
 
 
 def _is_cte(node: exp.Table) -> bool:
-    """Is it the name of a WITH query around it?"""
-    scope: exp.Expr | None = node
+    """Does the name mean a WITH query here? Its own name only counts inside WITH RECURSIVE."""
+    name, inner = node.name.lower(), node
+    scope: exp.Expr | None = node.parent
     while scope is not None:
-        with_ = scope.args.get("with_") or scope.args.get("with")
-        if with_ and any(cte.alias == node.name for cte in with_.expressions):
+        if isinstance(scope, exp.With):
+            for cte in scope.expressions:
+                if cte is inner and not scope.args.get("recursive"):
+                    break
+                if cte.alias.lower() == name:
+                    return True
+                if cte is inner:
+                    break
+            # The query that owns this WITH sees the rest of it, which this place does not.
+            inner, scope = scope, scope.parent
+            if scope is not None:
+                inner, scope = scope, scope.parent
+            continue
+        with_ = scope.args.get("with_")
+        if with_ is not None and any(cte.alias.lower() == name for cte in with_.expressions):
             return True
-        scope = scope.parent
+        inner, scope = scope, scope.parent  # type: ignore[assignment]
     return False
 
 
-def _place(node: exp.Expression) -> tuple[int | None, int | None]:
+def _place(sql: str, node: exp.Expr) -> tuple[int, int] | None:
+    """Line and column, from 1, where the node begins."""
     for part in node.walk():
-        if "line" in part.meta:
-            return part.meta["line"], part.meta.get("col")
-    return None, None
+        if "start" in part.meta:
+            before = sql[: part.meta["start"]]
+            return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return None

@@ -1,0 +1,35 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.system import chromium
+
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; in CI a missing one is an error, elsewhere the test is left out."""
+    path = chromium()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("no chromium on the PATH: scripts/get-chromium installs it")
+        pytest.skip("no chromium on the PATH; scripts/get-chromium installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(_QUIET))
+        yield browser
+        browser.close()
