@@ -34,7 +34,8 @@ bench: install   ## first figures, side by side, into benchmarks/results/
 	$(PYTHON) -m benchmarks
 
 docs: install    ## write docs/reference.md anew from the code
-	$(PYTHON) -m headwater.reference > docs/reference.md
+	$(PYTHON) -m headwater.reference > docs/reference.new
+	mv docs/reference.new docs/reference.md
 
 clean:           ## remove the virtual environment and caches, never data/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

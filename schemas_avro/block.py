@@ -26,7 +26,7 @@ from schemas_avro.record import Record, load
 _MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
 MAX_PLAIN_BYTES = 512 << 20  # rows of one block before compression: more is a bomb, not a block
-_OPTIONS = {
+_OPTIONS: dict[int, int] = {
     # Measured: level 1 is 5 % larger at the same speed, level 9 takes 4x the time.
     zstd.CompressionParameter.compression_level: 3,
     # A flipped bit must not become another number, nor reach a parser that trusts its input.

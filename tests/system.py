@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,10 +112,8 @@ class System:
         try:
             return process.wait(30)
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
     def run(self, *module: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `python -m MODULE…` to its end."""

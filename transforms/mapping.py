@@ -85,12 +85,14 @@ class RowMapping:
         for rule in self.when:
             if str(row.get(rule.column, "")).startswith(rule.starts_with):
                 fields.update(rule.event)
+        reason = Reason.BAD_MONEY
         try:
             values = {name: _fill(template, row) for name, template in fields.items()}
+            reason = Reason.BAD_TIME
             if values.get("timestamp") is not None:
                 values["timestamp"] = self._instant(values["timestamp"])
-        except (ValueError, InvalidOperation) as error:
-            return Rejection(Reason.WRONG_TYPE, str(error), original, type(error).__name__)
+        except ValueError as error:  # the only templates that can fail are products
+            return Rejection(reason, str(error), original, type(error).__name__)
         kept = row if self.properties is None else {c: row.get(c) for c in self.properties}
         return Candidate(
             **values,

@@ -33,7 +33,7 @@ class DistinctSketch:
 
     @classmethod
     def of(cls, values: pl.Series) -> Self:
-        """From strings; nulls are no value."""
+        """From strings; null and '' are no value."""
         sketch = datasketches.update_theta_sketch(LG_K)
         for value in values.drop_nulls().unique():
             sketch.update(value)
@@ -85,8 +85,8 @@ class DistinctSet:
 
     @classmethod
     def of(cls, values: pl.Series) -> Self:
-        """From strings; nulls are no value."""
-        return cls(frozenset(values.drop_nulls().unique().to_list()))
+        """From strings; null and '' are no value."""
+        return cls(frozenset(values.drop_nulls().unique().to_list()) - {""})
 
     def __add__(self, other: DistinctSet) -> DistinctSet:
         return DistinctSet(self.values | other.values)

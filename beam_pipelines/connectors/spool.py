@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,6 +41,12 @@ class ProducerLog:
         self._segment = -1
         self._offset = 0
         self._next = -1
+
+    def close(self) -> None:
+        """Let go of the segment in hand; reading again opens it anew."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._next = None, -1
 
     def read(self, seq: int) -> Iterator[Frame]:
         """Frames from block `seq` on, up to the present end of the log."""
@@ -85,9 +92,7 @@ class ProducerLog:
         self._open(starts[-1] if starts else 0)
 
     def _open(self, segment: int) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        self.close()
         self._segment, self._offset, self._next = segment, 0, segment
 
     def _advance(self) -> tuple[bytes, bool] | None:
@@ -157,11 +162,11 @@ class Start:
 
     def of(self, directory: str) -> int:
         """Number of the first block to read of the producer in `directory`."""
-        log = ProducerLog(directory)
-        missing = self.archived.first_missing(log.producer)
-        if self.live_from_us is None:
-            return missing
-        return min(missing, log.first_received_since(self.live_from_us))
+        with closing(ProducerLog(directory)) as log:
+            missing = self.archived.first_missing(log.producer)
+            if self.live_from_us is None:
+                return missing
+            return min(missing, log.first_received_since(self.live_from_us))
 
 
 class _KnownTracker(RestrictionTracker):
@@ -244,6 +249,10 @@ class _Tail(beam.DoFn):
 
     def setup(self) -> None:
         self._logs: dict[str, ProducerLog] = {}
+
+    def teardown(self) -> None:
+        for log in self._logs.values():
+            log.close()
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(

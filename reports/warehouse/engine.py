@@ -74,9 +74,7 @@ class Warehouse:
         query = admit(sql, {*TABLES, LIVE})
         return self._run(project, query)
 
-    def run(
-        self, project: str, sql: str, *, table: str, parameters: Iterable[Any] = ()
-    ) -> Result:
+    def run(self, project: str, sql: str, *, table: str, parameters: Iterable[Any] = ()) -> Result:
         """Run DuckDB SQL of our own over one of the tables. Raises QueryFailed."""
         return self._run(project, Admitted(sql, frozenset({table}), {}), list(parameters))
 

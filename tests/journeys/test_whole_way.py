@@ -6,7 +6,6 @@ import csv
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,7 +50,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def test_an_unmodified_segment_client_moves_the_page(system: System, key: str, page: Page) -> None:
     page.goto(f"{system.reports}/p/shop/")
-    before = int(page.locator("#events_today").inner_text().replace("–", "0"))
+    before = int(page.locator("#events_today").inner_text().replace("\u2013", "0"))
     failures: list[Any] = []
     client = Client(key, host=system.collector, gzip=True, on_error=lambda e, _: failures.append(e))
     for number in range(40):

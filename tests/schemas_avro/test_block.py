@@ -188,10 +188,30 @@ def test_a_foreign_schema_is_an_error_of_ours(schema):
         block.decode(EVENT, data)
 
 
-def test_a_bomb_is_refused():
+def test_a_bomb_is_refused(monkeypatch):
     _, whole = written(EVENT, small())
     header, sync, _ = block._open(whole)
-    packed = block.zstd.compress(bytes(1 << 30))
+    packed = block.zstd.compress(bytes(10_000_000))
+    assert len(packed) < 1000
     body = block._long(2) + block._long(len(packed)) + packed + sync
-    with pytest.raises(block.BlockError, match="larger than"):
+    monkeypatch.setattr(block, "MAX_PLAIN_BYTES", 1_000_000)
+    with pytest.raises(block.BlockError, match="larger than 1,000,000 bytes"):
         block.decode(EVENT, b"Obj\x01" + block._map(header) + sync + body)
+
+
+def test_more_than_a_reader_takes_is_not_written(monkeypatch):
+    monkeypatch.setattr(block, "MAX_PLAIN_BYTES", 20)
+    with pytest.raises(block.BlockError, match="split it"):
+        written(EVENT, pl.DataFrame({"event_id": ["a" * 30], "received_time": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seq", "7"), ("seq", 2**63), ("producer", 7), ("count", 2.0), ("count", None), ("more", 1)],
+)
+def test_metadata_of_the_wrong_kind_is_an_error(field, value):
+    meta, whole = written(EVENT, small())
+    header, sync, body = block._open(whole)
+    header["headwater.block"] = json.dumps(asdict(meta) | {field: value}).encode()
+    with pytest.raises(block.BlockError, match=field):
+        block.read_meta(b"Obj\x01" + block._map(header) + sync + bytes(body))

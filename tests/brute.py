@@ -1,0 +1,60 @@
+"""The numbers again, the slow and plain way: loops over dictionaries, nothing of the product."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+def first_copies(
+    rows: Iterable[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(counted, repeats): of equal (project, source, type, id) the first received counts."""
+    kept, repeats, seen = [], [], set()
+    order = ("received_time", "producer", "seq", "row")
+    for row in sorted(rows, key=lambda r: tuple(r.get(c) or 0 for c in order)):
+        key = (row["project"], row["source"], row["type"], row["event_id"])
+        (repeats if key in seen else kept).append(row)
+        seen.add(key)
+    return kept, repeats
+
+
+def person(row: dict[str, Any]) -> str | None:
+    return row.get("user_id") or row.get("anonymous_id")
+
+
+def day_of(row: dict[str, Any], zone: str) -> date:
+    at = datetime.fromtimestamp(row["event_time"] / 1e6, UTC)
+    return at.astimezone(ZoneInfo(zone)).date()
+
+
+def daily(rows: list[dict[str, Any]], zone: str) -> dict[date, dict[str, Any]]:
+    """Every metric of every day, by day."""
+    kept, repeats = first_copies(rows)
+    days: dict[date, dict[str, Any]] = defaultdict(
+        lambda: {"events": 0, "people": set(), "buyers": set(), "orders": set(),
+                 "revenue": defaultdict(int), "names": defaultdict(int), "sessions": 0,
+                 "repeats": 0}
+    )  # fmt: skip
+    last_seen: dict[str, int] = {}
+    for row in sorted(kept, key=lambda r: r["event_time"]):
+        day, who = days[day_of(row, zone)], person(row)
+        day["events"] += 1
+        day["names"][row.get("name") or ""] += 1
+        if who is not None:
+            day["people"].add(who)
+            before = last_seen.get(who)
+            day["sessions"] += before is None or row["event_time"] - before > 30 * 60 * 1_000_000
+            last_seen[who] = row["event_time"]
+        if row.get("revenue_minor") is not None:
+            day["revenue"][row["currency"]] += row["revenue_minor"]
+        if row.get("order_id") is not None and (row.get("revenue_minor") or 0) >= 0:
+            day["orders"].add(row["order_id"])
+            if who is not None:
+                day["buyers"].add(who)
+    for row in repeats:
+        days[day_of(row, zone)]["repeats"] += 1
+    return dict(days)
