@@ -1,0 +1,7 @@
+"""`python -m benchmarks`: every benchmark, one after the other."""
+
+import subprocess
+import sys
+
+for name in ("collector", "pipeline", "freshness"):
+    subprocess.run([sys.executable, "-m", f"benchmarks.bench_{name}"], check=True)
