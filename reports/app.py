@@ -6,20 +6,22 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
-from flask import Flask, Response, render_template
+from flask import Flask, Response, jsonify, render_template, request
+from flask.typing import ResponseValue
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from catalog import settings as settings_table
 from catalog.settings import Settings
 from catalog.store import Catalog
+from reports.ledger import Books
 from reports.live.store import LiveStore
-from reports.present import percent
+from reports.present import clock as clock_text
+from reports.present import number, percent
 from reports.routes import Collaborators, bp
-from reports.warehouse.engine import Warehouse
+from reports.warehouse.engine import QueryFailed, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +34,7 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 _LIVE_WINDOW_US = 24 * 3_600_000_000
-
-
-@dataclass(frozen=True)
-class _Minutes:
-    """The last day's live minutes of a project, for the SQL table `live_minutes`."""
-
-    live_path: str
-    clock: Callable[[], int]
-
-    def __call__(self, project: str) -> pa.Table:
-        now = self.clock()
-        return LiveStore(self.live_path, project).as_table(now - _LIVE_WINDOW_US, now)
+_MAX_BODY_BYTES = 2 << 20  # the longest query, every character escaped
 
 
 def create_app(
@@ -53,20 +44,29 @@ def create_app(
 ) -> Flask:
     """The app. projects: time zone by project; clock: now in us."""
     app = Flask("reports", root_path=os.path.dirname(__file__))
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters["percent"] = percent
-    app.jinja_env.filters["number"] = lambda value: f"{value:,}"
+    app.jinja_env.filters.update(percent=percent, number=number, clock=clock_text)
     live_path = str(settings.path("live.db"))
+
+    def minutes(project: str) -> tuple[pa.Table, int | None]:
+        """The last day's live minutes, for the SQL table `live_minutes`."""
+        store, now = LiveStore(live_path, project), clock()
+        updated_at = store.progress().updated_at  # first: the rows are never older than it says
+        return store.as_table(now - _LIVE_WINDOW_US, now), updated_at
+
+    warehouse = Warehouse(settings, minutes)
     app.extensions["reports"] = Collaborators(
-        settings=settings,
         projects=projects,
         clock=clock,
         live_path=live_path,
-        warehouse=Warehouse(settings, _Minutes(live_path, clock)),
+        warehouse=warehouse,
+        books=Books(settings.path("spool"), warehouse.files),
     )
     app.register_blueprint(bp)
     app.register_error_handler(HTTPException, _sorry)
+    app.register_error_handler(QueryFailed, _not_now)
     app.register_error_handler(Exception, _our_fault)
     app.after_request(_guard)
     return app
@@ -84,12 +84,23 @@ def _guard(response: Response) -> Response:
     return response
 
 
-def _sorry(error: HTTPException) -> tuple[str, int]:
-    page = render_template("error.html", title=error.name, text=error.description)
-    return page, error.code or 500
+def _sorry(error: HTTPException) -> tuple[ResponseValue, int]:
+    return _problem(error.name, error.description or "", error.code or 500)
 
 
-def _our_fault(error: Exception) -> tuple[str, int]:
+def _not_now(error: QueryFailed) -> tuple[ResponseValue, int]:
+    """A page's own query found no room."""
+    return _problem("Not now", str(error), 503)
+
+
+def _our_fault(error: Exception) -> tuple[ResponseValue, int]:
     log.exception("page failed: %s", type(error).__name__)
     text = "This is our fault, not yours. The log of the reports process says what happened."
-    return render_template("error.html", title="That went wrong", text=text), 500
+    return _problem("That went wrong", text, 500)
+
+
+def _problem(title: str, text: str, status: int) -> tuple[ResponseValue, int]:
+    """A page for people, JSON for programs."""
+    if "/api/" in request.path:
+        return jsonify(message=text), status
+    return render_template("error.html", title=title, text=text), status

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from reports.warehouse.execute import quoted
 from reports.warehouse.files import WarehouseFiles
-from schemas_avro.block import BlockMeta, read_meta
+from schemas_avro.block import read_meta
 from schemas_avro.segment import SUFFIX, Whole, read_frame
 from schemas_avro.tables import DAILY, EVENTS
 
@@ -49,46 +50,100 @@ class Ledger:
         return self.in_flight == 0 and self.uncounted == 0
 
 
-def read(spool: Path, warehouse: WarehouseFiles) -> Ledger:
-    """The present ledger: from the bus's last blocks and the tables themselves."""
-    archived, imported = _query("ledger_archive", warehouse.of(EVENTS).paths)
-    counted, repeats = _query("ledger_daily", warehouse.of(DAILY).paths)
-    return Ledger(
-        accepted=rows_on_bus(spool / "events"),
-        dead_lettered=rows_on_bus(spool / "dead_letters"),
-        imported=imported,
-        archived=archived,
-        counted=counted,
-        repeats=repeats,
-    )
+class Books:
+    """Reads the ledger from the bus and the tables themselves, each time.
+
+    What cannot change any more is read once: a segment up to its last whole block, and a file of
+    the archive. Threads may share it.
+    """
+
+    def __init__(self, spool: Path, warehouse: WarehouseFiles) -> None:
+        self._spool, self._warehouse = spool, warehouse
+        self._logs: dict[Path, _Log] = {}
+        self._archived: dict[str, tuple[int, int]] = {}
+        self._daily: tuple[tuple[str, ...], tuple[int, int]] = ((), (0, 0))
+        self._lock = threading.Lock()
+
+    def read(self) -> Ledger:
+        """The present ledger."""
+        with self._lock:
+            # Against the stream, so that what arrives meanwhile is under way and never missing.
+            counted, repeats = self._read_daily()
+            archived, imported = self._read_archive()
+            return Ledger(
+                accepted=self.rows_on_bus(self._spool / "events"),
+                dead_lettered=self.rows_on_bus(self._spool / "dead_letters"),
+                imported=imported,
+                archived=archived,
+                counted=counted,
+                repeats=repeats,
+            )
+
+    def rows_on_bus(self, topic: Path) -> int:
+        """Rows ever written to a topic: each producer's last block says how many before it."""
+        producers = [p for p in topic.iterdir() if p.is_dir()] if topic.is_dir() else []
+        for producer in producers:
+            self._logs[producer] = _advanced(producer, self._logs.get(producer))
+        return sum(self._logs[producer].rows for producer in producers)
+
+    def _read_archive(self) -> tuple[int, int]:
+        paths = self._warehouse.of(EVENTS).paths
+        new = [path for path in paths if path not in self._archived]
+        self._archived.update(dict.fromkeys(new, (0, 0)))  # a file without rows is in no group
+        for path, rows, imported in _query("ledger_archive", new):
+            self._archived[path] = (rows, imported)
+        self._archived = {path: self._archived[path] for path in paths}
+        known = self._archived.values()
+        return sum(rows for rows, _ in known), sum(imported for _, imported in known)
+
+    def _read_daily(self) -> tuple[int, int]:
+        paths = self._warehouse.of(DAILY).paths
+        if paths != self._daily[0]:
+            counted, repeats = _query("ledger_daily", list(paths))[0] if paths else (0, 0)
+            self._daily = (paths, (int(counted or 0), int(repeats or 0)))
+        return self._daily[1]
 
 
-def rows_on_bus(topic: Path) -> int:
-    """Rows ever written to a topic: each producer's last block says how many were before it."""
-    total = 0
-    for directory in topic.iterdir() if topic.is_dir() else ():
-        for segment in sorted(directory.glob(f"*{SUFFIX}"), reverse=True):
-            last = next(iter(deque(_metas(segment), maxlen=1)), None)
-            if last is not None:
-                total += last.first_row + last.count
-                break
-    return total
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """How far a producer's log was read: offset in its newest segment that has a block."""
+
+    segment: Path | None = None
+    end: int = 0
+    rows: int = 0
 
 
-def _metas(segment: Path) -> Iterator[BlockMeta]:
-    at = 0
+def _advanced(producer: Path, known: _Log | None) -> _Log:
+    """The log read on to its last whole block."""
+    for segment in sorted(producer.glob(f"*{SUFFIX}"), reverse=True):
+        if known is not None and segment == known.segment:
+            return _read_on(segment, known)
+        found = _read_on(segment, _Log(segment))
+        if found.end:
+            return found
+    return _Log()
+
+
+def _read_on(segment: Path, known: _Log) -> _Log:
+    size = segment.stat().st_size
+    if size == known.end:
+        return known
+    at = known.end if size > known.end else 0  # it was cut: nothing of what is known holds
+    last = None
     with segment.open("rb") as file:
         while (found := read_frame(file, at)) is not None:
             at = found.end
             if isinstance(found, Whole):
-                yield read_meta(found.payload)
+                last = found.payload
+    if last is None:
+        return known
+    meta = read_meta(last)
+    return _Log(segment, at, meta.first_row + meta.count)
 
 
-def _query(question: str, paths: tuple[str, ...]) -> tuple[int, int]:
+def _query(question: str, paths: list[str]) -> list[tuple[Any, ...]]:
     if not paths:
-        return 0, 0
-    source = f"read_parquet({list(paths)!r}, union_by_name = true, hive_partitioning = false)"
+        return []
     with duckdb.connect() as connection:
-        found = connection.execute(_SQL[question].format(source=source)).fetchone()
-    first, second = found or (0, 0)
-    return int(first or 0), int(second or 0)
+        files = ", ".join(map(quoted, paths))
+        return connection.execute(_SQL[question].format(files=f"[{files}]")).fetchall()

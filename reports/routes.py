@@ -20,15 +20,14 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from catalog.settings import Settings
 from reports import daily as daily_table
-from reports import ledger
+from reports.ledger import Books
 from reports.live.overview import overview
 from reports.live.store import LiveStore
 from reports.present import when
-from reports.warehouse.engine import LIVE, TABLES, NotAdmitted, QueryFailed, Warehouse
-from reports.warehouse.shown import EXAMPLES, LIVE_COLUMNS, plain
-from schemas_avro import load
+from reports.warehouse.engine import NotAdmitted, QueryFailed, Warehouse
+from reports.warehouse.shown import EXAMPLES, plain, tables
+from transforms.metrics import METRICS
 
 bp = Blueprint("reports", __name__)
 _SQL = {p.stem: p.read_text() for p in (Path(__file__).parent / "sql").glob("dead_*.sql")}
@@ -39,11 +38,11 @@ _MAX_SQL = 100_000  # characters
 class Collaborators:
     """What the handlers call; put in place by `create_app`."""
 
-    settings: Settings
     projects: Callable[[], Mapping[str, str]]
     clock: Callable[[], int]
     live_path: str
     warehouse: Warehouse
+    books: Books
 
 
 def _with() -> Collaborators:
@@ -93,41 +92,37 @@ def live_json(project: str) -> Response:
 @bp.get("/p/<project>/api/ledger")
 def ledger_json(project: str) -> Response:
     """The ledger of the whole system as JSON."""
-    _zone(project)
-    me = _with()
-    found = ledger.read(me.settings.path("spool"), me.warehouse.files)
+    zone, me = _zone(project), _with()
+    as_of = me.clock()
+    found = me.books.read()
     derived = {n: getattr(found, n) for n in ("in_flight", "uncounted", "balanced")}
-    return jsonify(**asdict(found), **derived)
+    return jsonify(**asdict(found), **derived, status="exact", as_of=when(as_of, zone))
 
 
 @bp.get("/p/<project>/daily")
 def daily(project: str) -> str:
-    """The exact daily table."""
-    zone = _zone(project)
-    return _page("daily.html", project, zone=zone, table=_daily(project, zone))
+    """The exact daily table; ?first=2010-12-01&last=2010-12-07."""
+    return _page("daily.html", project, table=_daily(project), metrics=METRICS.values())
 
 
 @bp.get("/p/<project>/api/daily")
-def daily_json(project: str) -> ResponseReturnValue:
+def daily_json(project: str) -> Response:
     """The exact daily table as JSON; ?first=2010-12-01&last=2010-12-07."""
-    return jsonify(_daily(project, _zone(project)) or {"days": []})
+    return jsonify(_daily(project))
 
 
-def _daily(project: str, zone: str) -> dict[str, Any] | None:
-    warehouse = _with().warehouse
-    there = daily_table.span(warehouse, project)
-    if there is None:
-        return None
-    first, last = _day("first", there[0]), _day("last", there[1])
-    if first > last:
+def _daily(project: str) -> dict[str, Any]:
+    zone = _zone(project)
+    first, last = _day("first"), _day("last")
+    if first and last and first > last:
         abort(400, f"The first day, {first}, lies after the last, {last}.")
-    return daily_table.table(warehouse, project, zone, first, last)
+    return daily_table.table(_with().warehouse, project, zone, first, last)
 
 
-def _day(name: str, default: date) -> date:
+def _day(name: str) -> date | None:
     text = request.args.get(name)
     if not text:
-        return default
+        return None
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -138,25 +133,25 @@ def _day(name: str, default: date) -> date:
 def sql(project: str) -> str:
     """The SQL page."""
     _zone(project)
-    tables = {view: load(table.record).fields for view, table in TABLES.items()}
-    return _page("sql.html", project, tables=tables, live=LIVE, live_columns=LIVE_COLUMNS,
-                 examples=EXAMPLES)  # fmt: skip
+    return _page("sql.html", project, tables=tables(), examples=EXAMPLES)
 
 
 @bp.post("/p/<project>/api/sql")
 def sql_json(project: str) -> ResponseReturnValue:
     """Run {"sql": "…"} in BigQuery's dialect, read-only; 400 with message, line and column."""
     zone = _zone(project)
-    body = request.get_json(silent=True)
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:  # [[[[…
+        body = None
     text = body.get("sql") if isinstance(body, dict) else None
     if not isinstance(text, str) or len(text) > _MAX_SQL:
-        return jsonify(message='send {"sql": "SELECT …"}, at most 100,000 characters'), 400
+        message = f'send {{"sql": "SELECT …"}} as JSON, at most {_MAX_SQL:,} characters'
+        return jsonify(message=message, line=None, column=None), 400
     try:
         result = _with().warehouse.ask(project, text)
-    except NotAdmitted as error:
+    except (NotAdmitted, QueryFailed) as error:
         return jsonify(message=str(error), line=error.line, column=error.column), 400
-    except QueryFailed as error:
-        return jsonify(message=str(error), line=None, column=None), 400
     return jsonify(
         columns=result.columns,
         types=result.types,
@@ -164,19 +159,21 @@ def sql_json(project: str) -> ResponseReturnValue:
         truncated=result.truncated,
         elapsed_ms=round(result.elapsed_s * 1000),
         as_of=when(result.as_of, zone),
-        status="exact",
+        status=result.status,
     )
 
 
 @bp.get("/p/<project>/dead-letters")
 def dead_letters(project: str) -> str:
     """What was refused, and why."""
-    zone = _zone(project)
-    warehouse = _with().warehouse
+    zone, warehouse = _zone(project), _with().warehouse
+    reasons = warehouse.run(project, _SQL["dead_letter_reasons"], table="dead_letters")
+    newest = warehouse.run(project, _SQL["dead_letters"], table="dead_letters")
     return _page(
         "dead_letters.html",
         project,
         zone=zone,
-        reasons=warehouse.run(project, _SQL["dead_letter_reasons"]).rows,
-        letters=warehouse.run(project, _SQL["dead_letters"]).rows,
+        as_of=when(reasons.as_of, zone),
+        reasons=reasons.rows,
+        letters=[(when(taken_in, zone), *rest) for taken_in, *rest in newest.rows],
     )

@@ -1,3 +1,6 @@
 -- Events counted and repeats left out, over all days and projects.
 SELECT sum(events_in), sum(duplicates)
-FROM (SELECT DISTINCT project, day, events_in, duplicates FROM {source})
+FROM (
+  SELECT DISTINCT project, day, events_in, duplicates
+  FROM read_parquet({files}, union_by_name = true, hive_partitioning = false)
+)

@@ -1,5 +1,2 @@
--- Every number of every minute of a span.
-SELECT minute, statistic, dimensions, total, sketch
-FROM live_values
-WHERE project = ? AND minute >= ? AND minute < ?
-ORDER BY minute, statistic, dimensions
+-- Every number of every minute.
+SELECT minute, statistic, dimensions, total, sketch FROM span ORDER BY minute, dimensions

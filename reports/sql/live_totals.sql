@@ -1,5 +1,2 @@
 -- How much, by dimensions?
-SELECT dimensions, sum(total)
-FROM live_values
-WHERE project = ? AND statistic = ? AND minute >= ? AND minute < ?
-GROUP BY dimensions
+SELECT dimensions, sum(total) FROM span GROUP BY dimensions

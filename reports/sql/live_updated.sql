@@ -1,2 +1,2 @@
--- When was the newest number of a project written?
-SELECT max(updated_at) FROM live_values WHERE project = ?
+-- When was the newest number of the span written?
+SELECT max(updated_at) FROM span

@@ -14,6 +14,11 @@ function clock(iso) {
   return iso ? iso.slice(11, 19) : "–";
 }
 
+// The time alone while it is of today, which is a day of the site's zone.
+function moment(iso, today) {
+  return iso.startsWith(today) ? clock(iso) : `${iso.slice(0, 10)} ${clock(iso)}`;
+}
+
 function drawMinutes(minutes) {
   const peak = Math.max(1, ...minutes.map((m) => m.events));
   const step = 600 / minutes.length;
@@ -45,10 +50,9 @@ function drawTop(events) {
   const peak = events[0].events;
   $("top_events").replaceChildren(...events.map((event) => {
     const line = document.createElement("li");
-    const bar = document.createElement("meter");
-    bar.max = peak;
-    bar.value = event.events;
-    bar.setAttribute("aria-hidden", "true");
+    const bar = document.createElement("span");
+    bar.className = "bar";
+    bar.style.width = `${(event.events / peak) * 100}%`;
     const name = document.createElement("span");
     name.textContent = event.name;
     const count = document.createElement("span");
@@ -67,7 +71,7 @@ function showLive(live) {
   $("revenue_today").classList.toggle("several", amounts.length > 1);
   text("conversion_today", live.conversion_today === null
     ? live.conversion_reason : `${(live.conversion_today * 100).toFixed(1)} %`);
-  text("status", live.as_of ? `${live.status} · as of ${clock(live.as_of)}` : "No events yet");
+  text("status", live.as_of ? `${live.status} · as of ${moment(live.as_of, live.today)}` : `${live.status} · no events yet`);
   text("precision", live.distinct_error
     ? `Distinct counts ± ${(live.distinct_error * 100).toFixed(1)} %.` : "Distinct counts are exact so far.");
   drawMinutes(live.minutes);
@@ -78,6 +82,7 @@ function showLedger(ledger) {
   for (const id of ["accepted", "imported", "archived", "in_flight", "counted", "repeats", "uncounted", "dead_lettered"]) {
     text(id, number.format(ledger[id]));
   }
+  text("ledger-stamp", `${ledger.status} · as of ${clock(ledger.as_of)}`);
   $("verdict").classList.toggle("good", ledger.balanced);
   text("verdict", ledger.balanced
     ? "✓ Every event answered 200 is counted."

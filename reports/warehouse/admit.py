@@ -9,12 +9,15 @@ was judged wrongly is then a name that does not exist, never a file or a system 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
+
+from reports.warehouse.dialect import mend, refusal
 
 # The parser warns of statements that it only half knows; here they are refused with a message.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -23,17 +26,15 @@ CTE_PREFIX = "cte_"
 _SCHEMA = "main"
 # Functions that sqlglot does not know by type, but that only compute.
 _PLAIN_FUNCTIONS = {
-    "ieee_divide", "json_query_array", "json_value_array", "bit_count", "unix_seconds",
-    "string", "int64", "float64", "bool", "json_type", "ends_with", "approx_quantiles",
-    "last_day", "normalize", "soundex", "format_date", "range_bucket",
+    "json_query_array", "json_value_array", "bit_count", "unix_seconds", "string", "int64",
+    "ends_with", "approx_quantiles", "last_day", "format_date",
 }  # fmt: skip
 _FORBIDDEN = (
     exp.DDL, exp.DML, exp.Command, exp.Into, exp.ReadCSV, exp.ReadParquet, exp.Pragma,
 )  # fmt: skip
+# Its offset counts from the start of the text, whatever the line it names.
+_UNENDED_QUOTE = re.compile(r"Missing (\S+) from \d+:(\d+)")
 _UNBOUND = (exp.Parameter, exp.SessionParameter, exp.Placeholder)
-# BigQuery's NUMERIC has 9 decimals, DuckDB's DECIMAL without a precision 3.
-_NUMERIC_TYPES = {exp.DataType.Type.DECIMAL, exp.DataType.Type.BIGDECIMAL}
-_NUMERIC = (38, 9)
 
 
 class NotAdmitted(ValueError):
@@ -90,50 +91,69 @@ def _parse(sql: str) -> exp.Query:
     try:
         found = sqlglot.parse(sql, dialect="bigquery")
     except ParseError as error:
-        first = error.errors[0] if error.errors else {}
-        message = first.get("description") or str(error)
-        # A token that the parser quotes whole, with its offsets, is of no use to a reader.
-        message = message.split(" but got <Token")[0].split(" for <class")[0]
-        column = first.get("col")
-        if column is not None:  # the parser names the token's last column
-            column = max(1, column - len(first.get("highlight") or " ") + 1)
-        raise NotAdmitted(message, first.get("line"), column) from error
+        raise _misread(error) from error
     except TokenError as error:
-        raise NotAdmitted("unreadable SQL: a quote or a comment has no end") from error
+        raise _unended(sql, error) from error
     statements = [s for s in found if s is not None and not isinstance(s, exp.Semicolon)]
     if not statements:
         raise NotAdmitted("there is no query; type a SELECT")
     if len(statements) > 1:
-        raise NotAdmitted(f"{len(statements)} statements; run one at a time")
+        raise _refused(sql, statements[1], f"{len(statements)} statements; run one at a time")
     if not isinstance(statements[0], exp.Query):
-        word = sql.split(None, 1)[0].upper()
-        raise NotAdmitted(f"{word} is not allowed: only SELECT can run")
+        first = sqlglot.tokenize(sql, dialect="bigquery")[0]
+        message = f"{first.text.upper()} is not allowed: only SELECT can run"
+        raise NotAdmitted(message, *_line_column(sql, first.start))
     return statements[0]
+
+
+def _misread(error: ParseError) -> NotAdmitted:
+    first = error.errors[0] if error.errors else {}
+    message = first.get("description") or str(error)
+    # A token that the parser quotes whole, with its offsets, is of no use to a reader.
+    message = message.split(" but got <Token")[0].split(" for <class")[0]
+    column = first.get("col")
+    if column is not None:  # the parser names the token's last column
+        column = max(1, column - len(first.get("highlight") or " ") + 1)
+    return NotAdmitted(message, first.get("line"), column)
+
+
+def _unended(sql: str, error: TokenError) -> NotAdmitted:
+    """A quote or a comment without an end: where it begins."""
+    quote = _UNENDED_QUOTE.fullmatch(str(error.__cause__))
+    if quote:
+        message = f"the quote {quote[1]} has no end"
+        return NotAdmitted(message, *_line_column(sql, int(quote[2])))
+    comment = sql.find("/*", sql.rfind("*/") + 1)
+    if comment >= 0:
+        return NotAdmitted("the comment /* has no end", *_line_column(sql, comment))
+    return NotAdmitted("unreadable SQL: a quote or a comment has no end")
+
+
+def _refused(sql: str, node: exp.Expr, message: str) -> NotAdmitted:
+    return NotAdmitted(message, *(_place(sql, node) or (None, None)))
 
 
 def _check(sql: str, node: exp.Expr) -> None:
     """Nothing that writes, calls what is unknown, or means something else in DuckDB."""
     if isinstance(node, _FORBIDDEN):
-        raise NotAdmitted(f"{node.key.upper()} is not allowed: queries only read")
+        raise _refused(sql, node, f"{node.key.upper()} is not allowed: queries only read")
     if isinstance(node, _UNBOUND):
-        raise NotAdmitted("parameters are not supported; write the value into the query")
-    if isinstance(node, exp.Unnest) and node.args.get("offset"):
-        raise NotAdmitted("UNNEST … WITH OFFSET is not supported; use ROW_NUMBER()")
+        message = "parameters are not supported; write the value into the query"
+        raise _refused(sql, node, message)
     if isinstance(node, exp.Anonymous) and node.name.lower() not in _PLAIN_FUNCTIONS:
-        line, column = _place(sql, node) or (None, None)
-        raise NotAdmitted(f"function {node.name} is not known here", line, column)
+        raise _refused(sql, node, f"function {node.name} is not known here")
     if isinstance(node, exp.Table):
         _check_table(sql, node)
+    if why := refusal(node):
+        raise _refused(sql, node, why)
 
 
 def _check_table(sql: str, node: exp.Table) -> None:
-    line, column = _place(sql, node) or (None, None)
     if not isinstance(node.this, exp.Identifier):
-        message = "table functions are not allowed; read one of the tables by name"
-        raise NotAdmitted(message, line, column)
+        raise _refused(sql, node, "table functions are not allowed; read one of the tables by name")
     if node.db or node.catalog:
         name = node.sql(dialect="bigquery")
-        raise NotAdmitted(f"{name}: name the table alone, without a dataset", line, column)
+        raise _refused(sql, node, f"{name}: name the table alone, without a dataset")
 
 
 def _rewrite(sql: str, nodes: list[exp.Expr], tables: Set[str]) -> set[str]:
@@ -146,9 +166,7 @@ def _rewrite(sql: str, nodes: list[exp.Expr], tables: Set[str]) -> set[str]:
         if not ours[id(node)]:
             if name.lower() not in tables:
                 known = ", ".join(sorted(tables))
-                line, column = _place(sql, node) or (None, None)
-                message = f"there is no table {name!r}; there are {known}"
-                raise NotAdmitted(message, line, column)
+                raise _refused(sql, node, f"there is no table {name!r}; there are {known}")
             used.add(name.lower())
         if not node.alias and not node.args.get("pivots"):
             node.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
@@ -157,21 +175,19 @@ def _rewrite(sql: str, nodes: list[exp.Expr], tables: Set[str]) -> set[str]:
         else:
             node.set("this", exp.to_identifier(name.lower(), quoted=True))
             node.set("db", exp.to_identifier(_SCHEMA, quoted=True))
-    for node in nodes:
-        if isinstance(node, exp.CTE):
-            alias = CTE_PREFIX + node.alias.lower()
-            node.args["alias"].set("this", exp.to_identifier(alias, quoted=True))
-        elif isinstance(node, exp.DataType) and node.this in _NUMERIC_TYPES:
-            if not node.expressions:
-                parts = [exp.DataTypeParam(this=exp.Literal.number(n)) for n in _NUMERIC]
-                node.set("this", exp.DataType.Type.DECIMAL)
-                node.set("expressions", parts)
+    for other in nodes:
+        if isinstance(other, exp.CTE):
+            alias = CTE_PREFIX + other.alias.lower()
+            other.args["alias"].set("this", exp.to_identifier(alias, quoted=True))
+        else:
+            mend(other)
     return used
 
 
 def _is_cte(node: exp.Table) -> bool:
     """Does the name mean a WITH query here? Its own name only counts inside WITH RECURSIVE."""
-    name, inner = node.name.lower(), node
+    name = node.name.lower()
+    inner: exp.Expr = node
     scope: exp.Expr | None = node.parent
     while scope is not None:
         if isinstance(scope, exp.With):
@@ -190,7 +206,7 @@ def _is_cte(node: exp.Table) -> bool:
         with_ = scope.args.get("with_")
         if with_ is not None and any(cte.alias.lower() == name for cte in with_.expressions):
             return True
-        inner, scope = scope, scope.parent  # type: ignore[assignment]
+        inner, scope = scope, scope.parent
     return False
 
 
@@ -198,6 +214,10 @@ def _place(sql: str, node: exp.Expr) -> tuple[int, int] | None:
     """Line and column, from 1, where the node begins."""
     for part in node.walk():
         if "start" in part.meta:
-            before = sql[: part.meta["start"]]
-            return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+            return _line_column(sql, part.meta["start"])
     return None
+
+
+def _line_column(sql: str, offset: int) -> tuple[int, int]:
+    before = sql[:offset]
+    return before.count("\n") + 1, offset - before.rfind("\n")

@@ -1,32 +1,39 @@
-"""Runs admitted SQL on DuckDB, locked down to one project's rows."""
+"""SQL over one project's rows: resolves tables, has the query run, explains what went wrong."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import duckdb
 import pyarrow as pa
 
 from catalog.settings import Settings
 from reports.warehouse.admit import CTE_PREFIX, Admitted, NotAdmitted, admit
+from reports.warehouse.execute import LIVE, MAX_ANSWER_BYTES, Answer, Failure, Job, execute, quoted
 from reports.warehouse.files import Files, WarehouseFiles
+from reports.warehouse.sandbox import run_apart
 from schemas_avro import derive, load
-from schemas_avro.tables import DAILY, DEAD_LETTERS, EVENTS, Table
+from schemas_avro.tables import DAILY, DEAD_LETTERS, EVENTS
 
-_VIEWS = {p.stem: p.read_text() for p in (Path(__file__).parent.parent / "sql").glob("view_*.sql")}
+Status = Literal["exact", "live, approximate"]
+
 TABLES = {"events": EVENTS, "daily": DAILY, "dead_letters": DEAD_LETTERS}
-LIVE = "live_minutes"
-_MAX_ANSWER_BYTES = 32 << 20
-_FETCH_ROWS = 100
-_VALUE_BYTES = 16
-_NAMED = re.compile(r'"([^"]+)"|name (\w+) does not exist')
+_VIEWS = {p.stem: p.read_text() for p in (Path(__file__).parent.parent / "sql").glob("view_*.sql")}
+_AT_ONCE = 4  # each may take the memory of the settings, and pages need a thread too
+# Where the engine's message names the culprit, best first.
+_NAMED = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r'column (?:name |named )?"([^"]+)"',
+        r"name (\w+) does not exist",
+        r'"([^"]+)"',
+    )
+)
 
 
 class QueryFailed(ValueError):
@@ -42,10 +49,11 @@ class QueryFailed(ValueError):
 
 @dataclass(frozen=True)
 class Result:
-    """Rows of a query, at most the limit.
+    """Rows of a query.
 
-    as_of: when the newest of what it read was written, us; None where it read no table
-    live:  it read live numbers, which are approximate
+    truncated: there are more rows than HEADWATER_SQL_MAX_ROWS, which are here
+    as_of:     when the newest of what it read was written, us; None where that is nothing
+    status:    how far it can be trusted; None where it read no table
     """
 
     columns: list[str]
@@ -54,11 +62,11 @@ class Result:
     truncated: bool
     elapsed_s: float
     as_of: int | None
-    live: bool
+    status: Status | None
 
 
 class Warehouse:
-    """SQL over one project. A connection lives for one query and sees nothing else.
+    """SQL over one project. A query has an engine of its own and sees nothing else.
 
     live: the live minutes of a project as an Arrow table, and when they were written, us
     """
@@ -67,164 +75,118 @@ class Warehouse:
         self, settings: Settings, live: Callable[[str], tuple[pa.Table, int | None]]
     ) -> None:
         self._settings, self._live = settings, live
+        self._running = threading.BoundedSemaphore(_AT_ONCE)
         self.files = WarehouseFiles(str(settings.path("archive")))
 
     def ask(self, project: str, sql: str) -> Result:
         """Run a person's query in BigQuery's dialect. Raises NotAdmitted, QueryFailed."""
         query = admit(sql, {*TABLES, LIVE})
-        return self._run(project, query)
+        if not self._running.acquire(timeout=1.0):
+            raise QueryFailed(f"{_AT_ONCE} queries are running already; try again in a moment")
+        try:
+            return self._run(
+                project,
+                query,
+                lambda job: run_apart(job, self._settings.sql_timeout_s),
+                max_rows=self._settings.sql_max_rows,
+            )
+        finally:
+            self._running.release()
 
     def run(self, project: str, sql: str, *, table: str, parameters: Iterable[Any] = ()) -> Result:
-        """Run DuckDB SQL of our own over one of the tables. Raises QueryFailed."""
-        return self._run(project, Admitted(sql, frozenset({table}), {}), list(parameters))
+        """Run DuckDB SQL of our own over one of the tables, all rows. Raises QueryFailed."""
+        query = Admitted(sql, frozenset({table}), {})
+        return self._run(project, query, execute, parameters=tuple(parameters))
 
-    def _run(self, project: str, query: Admitted, parameters: list[Any] | None = None) -> Result:
+    def _run(
+        self,
+        project: str,
+        query: Admitted,
+        how: Callable[[Job], Answer | Failure],
+        *,
+        parameters: tuple[Any, ...] = (),
+        max_rows: int | None = None,
+    ) -> Result:
         started = time.monotonic()
-        connection, as_of = self._connect(project, query.tables)
-        limit = self._settings.sql_max_rows
-        try:
-            with self._limited(connection, query):
-                cursor = connection.execute(query.sql, parameters or [])
-                rows = _fetch(cursor, limit + 1)
-                description = cursor.description or []
-        finally:
-            connection.close()
+        files = {view: self.files.of(TABLES[view]) for view in sorted(query.tables - {LIVE})}
+        written = [found.committed_at for found in files.values()]
+        minutes = None
+        if LIVE in query.tables:
+            minutes, updated_at = self._live(project)
+            written.append(updated_at)
+        answer = how(
+            Job(
+                sql=query.sql,
+                parameters=parameters,
+                views=tuple(_view_sql(view, found, project) for view, found in files.items()),
+                paths=tuple(path for found in files.values() for path in found.paths),
+                live=minutes,
+                memory_mb=self._settings.sql_memory_mb,
+                threads=self._settings.sql_threads,
+                max_rows=max_rows,
+            )
+        )
+        if isinstance(answer, Failure):
+            raise self._explained(answer, query)
         return Result(
-            columns=[column[0] for column in description],
-            types=[str(column[1]) for column in description],
-            rows=rows[:limit],
-            truncated=len(rows) > limit,
+            **vars(answer),
             elapsed_s=time.monotonic() - started,
-            as_of=as_of,
-            live=LIVE in query.tables,
+            as_of=max((at for at in written if at), default=None),
+            status=_status(query.tables),
         )
 
-    @contextlib.contextmanager
-    def _limited(self, connection: duckdb.DuckDBPyConnection, query: Admitted) -> Iterator[None]:
-        """Stops the query when its time is over; turns its errors into ours."""
-        overdue = threading.Event()
-
-        def interrupt() -> None:
-            overdue.set()
-            with contextlib.suppress(duckdb.Error):  # it may have ended just now
-                connection.interrupt()
-
-        timer = threading.Timer(self._settings.sql_timeout_s, interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except duckdb.Error as error:
-            raise self._failure(error, query, overdue.is_set()) from error
-        finally:
-            timer.cancel()
-
-    def _connect(
-        self, project: str, tables: Set[str]
-    ) -> tuple[duckdb.DuckDBPyConnection, int | None]:
-        connection = duckdb.connect()
-        connection.execute("SET TimeZone = 'UTC'")
-        written: list[int | None] = []
-        paths: list[str] = []
-        for view in sorted(tables - {LIVE}):
-            files = self.files.of(TABLES[view])
-            connection.execute(_view_sql(view, TABLES[view], files, project))
-            written.append(files.committed_at)
-            paths.extend(files.paths)
-        if LIVE in tables:
-            minutes, updated_at = self._live(project)
-            connection.register("_live", minutes)
-            connection.execute(f"CREATE TABLE {LIVE} AS SELECT * FROM _live")
-            connection.unregister("_live")
-            written.append(updated_at)
-        self._lock_down(connection, paths)
-        return connection, max((at for at in written if at), default=None)
-
-    def _lock_down(self, connection: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
-        """From here on only these files can be read, and nothing of this can be undone."""
-        for setting in (
-            f"allowed_paths = [{', '.join(map(_quoted, paths))}]",
-            f"memory_limit = '{self._settings.sql_memory_mb}MB'",
-            f"threads = {self._settings.sql_threads}",
-            "temp_directory = ''",
-            "python_enable_replacements = false",
-            "autoinstall_known_extensions = false",
-            "autoload_known_extensions = false",
-            "allow_community_extensions = false",
-            "enable_external_access = false",
-            "lock_configuration = true",
-        ):
-            connection.execute(f"SET {setting}")
-
-    def _failure(self, error: duckdb.Error, query: Admitted, overdue: bool) -> QueryFailed:
-        if overdue:
-            return QueryFailed(
-                f"stopped after {self._settings.sql_timeout_s:g} s "
-                "(HEADWATER_SQL_TIMEOUT_S); narrow the time range or aggregate earlier"
-            )
-        if isinstance(error, duckdb.OutOfMemoryException):
-            return QueryFailed(
-                f"needs more than {self._settings.sql_memory_mb} MB "
-                "(HEADWATER_SQL_MEMORY_MB); narrow the time range or group by less"
-            )
-        if isinstance(error, duckdb.IOException):  # its text names files, nobody's business
-            return QueryFailed("the tables changed while the query ran; run it again")
-        text = str(error).split("\n\nLINE")[0].replace(CTE_PREFIX, "")
+    def _explained(self, failure: Failure, query: Admitted) -> QueryFailed:
+        match failure.reason:
+            case "time":
+                return QueryFailed(
+                    f"stopped after {self._settings.sql_timeout_s:g} s "
+                    "(HEADWATER_SQL_TIMEOUT_S); narrow the time range or aggregate earlier"
+                )
+            case "memory":
+                return QueryFailed(
+                    f"needs more than {self._settings.sql_memory_mb} MB "
+                    "(HEADWATER_SQL_MEMORY_MB); narrow the time range or group by less"
+                )
+            case "size":
+                return QueryFailed(
+                    f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB; "
+                    "select fewer columns or add a LIMIT"
+                )
+            case "crash":
+                return QueryFailed("the engine failed; the log of the reports process says how")
+            case "files":
+                return QueryFailed("the tables changed while the query ran; run it again")
+        text = failure.text.split("\n\nLINE")[0].replace(CTE_PREFIX, "")
         text = text.replace(self.files.directory, "…").strip()
         line, column = _named_place(text, query) or (None, None)
         return QueryFailed(text, line, column)
 
 
-def _fetch(cursor: duckdb.DuckDBPyConnection, limit: int) -> list[tuple[Any, ...]]:
-    """At most `limit` rows. Raises QueryFailed for an answer too large to send."""
-    rows: list[tuple[Any, ...]] = []
-    size = 0
-    while len(rows) < limit:
-        some = cursor.fetchmany(min(_FETCH_ROWS, limit - len(rows)))
-        if not some:
-            break
-        size += sum(_size(value) for row in some for value in row)
-        if size > _MAX_ANSWER_BYTES:
-            raise QueryFailed(
-                f"the answer is larger than {_MAX_ANSWER_BYTES >> 20} MB; "
-                "select fewer columns or add a LIMIT"
-            )
-        rows.extend(some)
-    return rows
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_size(v) + len(str(k)) for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(_size, value), start=_VALUE_BYTES)
-    return _VALUE_BYTES
+def _status(tables: Set[str]) -> Status | None:
+    if not tables:
+        return None
+    return "live, approximate" if LIVE in tables else "exact"
 
 
 def _named_place(text: str, query: Admitted) -> tuple[int, int] | None:
     """Where the query has the first name that an error message quotes."""
-    for match in _NAMED.finditer(text.split("\n")[0]):
-        place = query.places.get((match[1] or match[2]).lower())
-        if place:
-            return place
+    for pattern in _NAMED:
+        for name in pattern.findall(text.split("\n")[0]):
+            if place := query.places.get(name.lower()):
+                return place
     return None
 
 
-def _view_sql(view: str, table: Table, files: Files, project: str) -> str:
+def _view_sql(view: str, files: Files, project: str) -> str:
     """A view over this project's rows only: no relation with anybody else's exists."""
-    record = load(table.record)
-    listed = ", ".join(map(_quoted, files.paths))
-    source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-    if not files.paths:
-        source = f"({derive.duckdb_empty(record)})"
-    body = _VIEWS[f"view_{view}"].format(source=source, project=_quoted(project))
+    # Files may be older than the record's newest field: the empty part brings every column.
+    source = derive.duckdb_empty(load(TABLES[view].record))
+    if files.paths:
+        listed = ", ".join(map(quoted, files.paths))
+        found = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+        source = f"{source} UNION ALL BY NAME SELECT * FROM {found}"
+    body = _VIEWS[f"view_{view}"].format(source=f"({source})", project=quoted(project))
     return f"CREATE VIEW {view} AS {body}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 __all__ = ["NotAdmitted", "QueryFailed", "Result", "Warehouse"]

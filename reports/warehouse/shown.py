@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-LIVE_COLUMNS = (
-    ("minute", "timestamp", "Start of the minute of event time."),
-    ("statistic", "string", "Name in the registry of statistics."),
-    ("dimensions", "string", "Dimension values as a JSON object."),
-    ("value", "long", "Live, approximate: count, sum or estimate of the minute."),
+from reports.warehouse.engine import TABLES
+from reports.warehouse.execute import LIVE
+from schemas_avro import derive, load
+from schemas_avro.tables import Table
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table that SQL can read; kind is BigQuery's type."""
+
+    name: str
+    kind: str
+    doc: str
+
+
+_LIVE = (
+    Column("minute", "TIMESTAMP", "Start of the minute of event time."),
+    Column("statistic", "STRING", "Name in the registry of statistics."),
+    Column("dimensions", "STRING", "Dimension values as a JSON object."),
+    Column("value", "INT64", "Live, approximate: count, sum or estimate of the minute."),
 )
+_ADDED = {
+    "dead_letters": (
+        Column("original_text", "STRING", "The original as UTF-8 text; other bytes are ?."),
+    )
+}
 
 EXAMPLES = (
     (
@@ -35,6 +57,22 @@ EXAMPLES = (
 )
 
 
+@cache
+def tables() -> dict[str, tuple[Column, ...]]:
+    """Every table that SQL can read, with its columns."""
+    return {view: (*_columns(table), *_ADDED.get(view, ())) for view, table in TABLES.items()} | {
+        LIVE: _LIVE
+    }
+
+
+def _columns(table: Table) -> list[Column]:
+    # JSON lies in the archive as text: JSON_VALUE reads it, and so does LIKE.
+    return [
+        Column(c["name"], c["type"].replace("JSON", "STRING"), c["description"])
+        for c in derive.bigquery(load(table.record))
+    ]
+
+
 def plain(value: Any) -> Any:
     """A JSON value that keeps every digit: integers beyond 2**53 and decimals become text."""
     match value:
@@ -48,7 +86,7 @@ def plain(value: Any) -> Any:
             return value if value == value and abs(value) != float("inf") else str(value)
         case Decimal():
             return str(value)
-        case datetime() | date():
+        case datetime() | date() | time():
             return value.isoformat()
         case list() | tuple():
             return [plain(item) for item in value]

@@ -1,0 +1,140 @@
+"""One query on a DuckDB of its own, which sees a few files of one project and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+
+if TYPE_CHECKING:  # half the start-up time of a query's process, and few queries need it
+    import pyarrow as pa
+
+LIVE = "live_minutes"
+MAX_ANSWER_BYTES = 32 << 20
+_FETCH_ROWS = 100
+_VALUE_BYTES = 16
+
+Reason = Literal["time", "memory", "size", "files", "crash", "query"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A query and all that it may see and use.
+
+    views:    statements that make its tables over `paths`, the files that can be read
+    live:     rows of the table `live_minutes`; None where it is not read
+    max_rows: cut the answer after these many rows, or where it passes MAX_ANSWER_BYTES refuse it;
+              None for a query of our own, whose answer is taken whole
+    """
+
+    sql: str
+    parameters: tuple[Any, ...]
+    views: tuple[str, ...]
+    paths: tuple[str, ...]
+    live: pa.Table | None
+    memory_mb: int
+    threads: int
+    max_rows: int | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the query gave. types: DuckDB's; truncated: there are more rows than these."""
+
+    columns: list[str]
+    types: list[str]
+    rows: list[tuple[Any, ...]]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer. text: of the engine, for `query` only."""
+
+    reason: Reason
+    text: str = ""
+
+
+def execute(job: Job) -> Answer | Failure:
+    """Run it, here and now, for as long as it takes."""
+    try:
+        with duckdb.connect() as connection:
+            _prepare(connection, job)
+            cursor = connection.execute(job.sql, job.parameters)
+            found = _fetch(cursor, job.max_rows)
+            if isinstance(found, Failure):
+                return found
+            described = cursor.description or []
+            return Answer(
+                columns=[column[0] for column in described],
+                types=[str(column[1]) for column in described],
+                rows=found[: job.max_rows],
+                truncated=job.max_rows is not None and len(found) > job.max_rows,
+            )
+    except (duckdb.OutOfMemoryException, MemoryError):
+        return Failure("memory")
+    except duckdb.IOException:  # its text names files, which are nobody's business
+        return Failure("files")
+    except (
+        Exception
+    ) as error:  # some values have no counterpart in Python, and raise what they like
+        return Failure("query", str(error))
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """Make the tables; after that only their files can be read, and nothing of it be undone."""
+    connection.execute("SET TimeZone = 'UTC'")
+    for statement in job.views:
+        connection.execute(statement)
+    if job.live is not None:
+        connection.register("_live", job.live)
+        connection.execute(f"CREATE TABLE {LIVE} AS SELECT * FROM _live")
+        connection.unregister("_live")
+    for setting in (
+        f"allowed_paths = [{', '.join(map(quoted, job.paths))}]",
+        f"memory_limit = '{job.memory_mb}MB'",
+        f"threads = {job.threads}",
+        "temp_directory = ''",
+        "python_enable_replacements = false",
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "allow_community_extensions = false",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+def _fetch(
+    cursor: duckdb.DuckDBPyConnection, max_rows: int | None
+) -> list[tuple[Any, ...]] | Failure:
+    """Rows, one more than wanted where there are more."""
+    if max_rows is None:
+        return cursor.fetchall()
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    while len(rows) <= max_rows:
+        some = cursor.fetchmany(min(_FETCH_ROWS, max_rows + 1 - len(rows)))
+        if not some:
+            break
+        size += sum(_size(value) for row in some for value in row)
+        if size > MAX_ANSWER_BYTES:
+            return Failure("size")
+        rows.extend(some)
+    return rows
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(_size(v) + len(str(k)) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value), start=_VALUE_BYTES)
+    return _VALUE_BYTES
+
+
+def quoted(text: str) -> str:
+    """The text as a SQL literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,123 @@
+"""A small real world for the tests of reports: archive, daily table, live store, an app on them."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from apache_beam.transforms.window import IntervalWindow
+from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
+from flask import Flask
+
+from beam_pipelines.connectors.live_store import UpsertLive
+from beam_pipelines.connectors.warehouse import Added, Warehouse
+from catalog.settings import Settings, read
+from reports.app import create_app
+from schemas_avro import block, derive, load
+from schemas_avro.tables import DEAD_LETTERS, EVENTS, Table
+from tests.streams import NOON, frame_of
+from transforms.measure import Key
+from transforms.positions import Positions
+from transforms.statistics import Statistic
+
+NOW = NOON + 3_600_000_000
+ZONES = {"demo": "Europe/London", "other": "UTC"}
+_NUMBERS = itertools.count()
+
+
+def settings(directory: Path, **values: Any) -> Settings:
+    given = {f"HEADWATER_{name.upper()}": str(value) for name, value in values.items()}
+    return read({"HEADWATER_DATA_DIR": str(directory), **given})
+
+
+def app(directory: Path, now: int = NOW, **values: Any) -> Flask:
+    made = create_app(settings(directory, **values), lambda: ZONES, lambda: now)
+    made.testing = False  # what a page raises becomes the page that a reader sees
+    return made
+
+
+def us(*at: int) -> int:
+    """An instant in UTC, in us."""
+    return int(datetime(*at, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def archive(directory: Path, rows: list[dict[str, Any]], producer: str = "p-0") -> None:
+    """Events into the raw archive, as one more block."""
+    number = next(_NUMBERS)
+    _, frame = block.decode(load("event"), frame_of(rows, producer, number).payload)
+    _add(directory, EVENTS, frame, producer, number)
+
+
+def refuse(directory: Path, rows: list[dict[str, Any]]) -> None:
+    """Dead letters into the archive; what a row leaves out is filled."""
+    number = next(_NUMBERS)
+    some = {"project": "demo", "source": "web", "step": "intake", "reason": "bad_money"}
+    usual = {**some, "message": "no", "original": b"{}", "received_time": NOON}
+    filled = [{"dead_letter_id": f"d{number}-{i}", **usual, **r} for i, r in enumerate(rows)]
+    frame = pl.DataFrame(filled, schema=derive.wire(load("dead_letter")), orient="row")
+    _add(directory, DEAD_LETTERS, frame, "p-0", number)
+
+
+def _add(directory: Path, table: Table, frame: pl.DataFrame, producer: str, number: int) -> None:
+    warehouse = Warehouse(f"{directory}/archive")
+    files = warehouse.write_files(table, frame)
+    positions = Positions.of([(producer, number, number)])
+    warehouse.add(table, Added(files, positions, {"demo": ("2026-01-01",)}, NOON))
+
+
+def count_day(
+    directory: Path,
+    day: date,
+    *numbers: tuple[str, str, int, int | None],
+    project: str = "demo",
+    **stamp: int,
+) -> None:
+    """One day of the exact table: (metric, dimensions, value, denominator) each."""
+    shared = {
+        "computed_at": NOON,
+        "complete_until": NOON - 1_000_000,
+        "events_in": 1,
+        "duplicates": 0,
+        **stamp,
+    }
+    rows = [
+        {"project": project, "day": day, "metric": m, "dimensions": d, "value": v,
+         "denominator": below, **shared}
+        for m, d, v, below in numbers
+    ]  # fmt: skip
+    Warehouse(f"{directory}/archive").replace_days(rows, [(project, day)], based_on=1)
+
+
+class Live:
+    """Writes live minutes as the pipeline does."""
+
+    def __init__(self, directory: Path) -> None:
+        self._writer = UpsertLive(f"{directory}/live.db", run=1)
+        self._writer.setup()
+
+    def close(self) -> None:
+        self._writer.teardown()
+
+    def put(
+        self,
+        at: int,
+        statistic: str,
+        value: Statistic,
+        dimensions: str = "{}",
+        *,
+        project: str = "demo",
+        final: bool = False,
+    ) -> None:
+        """The value of the minute that `at` (us) is in."""
+        minute = at // 60_000_000 * 60
+        timing = PaneInfoTiming.ON_TIME if final else PaneInfoTiming.EARLY
+        self._writer.start_bundle()
+        self._writer.process(
+            (Key(project, statistic, dimensions), value),
+            IntervalWindow(minute, minute + 60),
+            PaneInfo(False, False, timing, 0, 0),
+        )
+        self._writer.finish_bundle()
