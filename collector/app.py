@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from catalog import settings as settings_table
 from catalog.settings import Settings
 from catalog.store import Catalog
-from collector.bus.port import Publisher
+from collector import tracker
 from collector.bus.spool import SpoolPublisher
+from collector.desk import Collaborators
+from collector.gather import Gatherer
 from collector.intake import Intake
 from collector.keys import KeyRing
 from collector.problems import Problem, answer
-from collector.routes import Collaborators, bp
+from collector.routes import bp
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,13 +32,13 @@ _CORS_MAX_AGE_S = 3600
 
 
 def create_app(
-    settings: Settings, keys: KeyRing, publisher: Publisher, clock: Callable[[], int]
+    settings: Settings, keys: KeyRing, gatherer: Gatherer, clock: Callable[[], int]
 ) -> Flask:
     """The app. clock: now in us."""
     app = Flask("collector", static_folder=None)
-    intake = Intake(publisher, clock, settings.max_batch_events, settings.max_event_bytes)
-    app.extensions["collector"] = Collaborators(settings, keys, intake)
+    app.extensions["collector"] = Collaborators(settings, keys, Intake(gatherer, clock, settings))
     app.register_blueprint(bp)
+    app.register_blueprint(tracker.bp)
     app.register_error_handler(Problem, answer)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_bug)
@@ -50,19 +52,21 @@ def serve() -> Flask:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     settings = settings_table.read(os.environ)
     keys = KeyRing(Catalog(settings.catalog_url).keys, settings.key_refresh_s, time.monotonic)
-    publisher = SpoolPublisher(
-        settings.path("spool"),
-        segment_bytes=settings.segment_bytes,
-        max_waiting=settings.max_waiting_events,
-    )
-    atexit.register(publisher.close)
-    return create_app(settings, keys, publisher, lambda: time.time_ns() // 1000)
+    publisher = SpoolPublisher(settings.path("spool"), segment_bytes=settings.segment_bytes)
+    gatherer = Gatherer(publisher, settings.max_waiting_events)
+    atexit.register(gatherer.close)
+    return create_app(settings, keys, gatherer, lambda: time.time_ns() // 1000)
 
 
 def _answer_http(error: HTTPException) -> Response:
     status = error.code or 500
     code = (error.name or "error").lower().replace(" ", "_")
-    return answer(Problem(status, code, f"{request.method} {request.path}: {error.description}"))
+    response = answer(
+        Problem(status, code, f"{request.method} {request.path}: {error.description}")
+    )
+    if isinstance(error, MethodNotAllowed):
+        response.allow.update(error.valid_methods or ())
+    return response
 
 
 def _answer_bug(error: Exception) -> Response:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Protocol
 
 from backports import zstd
 
-from collector.problems import Problem
+from collector.problems import Problem, too_large
 
 _CHUNK = 64 << 10
 _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_UTF8_MARK = b"\xef\xbb\xbf"  # some senders begin with it; RFC 8259 lets a reader pass over it
+_MOST_STREAMS = 100  # compressed streams in one body; each costs a copy of what follows it
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 def read_body(
@@ -23,18 +33,26 @@ def read_body(
     encoding: Content-Encoding; gzip and zstd are also known by their first bytes
     """
     if length is not None and length > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     data = _read_capped(stream, max_bytes)
-    kind = encoding.strip().lower()
+    return _plain(data, encoding.strip().lower(), max_decoded).removeprefix(_UTF8_MARK)
+
+
+def _plain(data: bytes, encoding: str, limit: int) -> bytes:
     if data[:2] == _GZIP_MAGIC:
-        return _inflate(data, zlib.decompressobj(zlib.MAX_WBITS | 16).decompress, max_decoded)
+        return _inflate(data, lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), limit)
     if data[:4] == _ZSTD_MAGIC:
-        return _inflate(data, zstd.ZstdDecompressor().decompress, max_decoded)
-    if kind == "deflate":
+        return _inflate(data, zstd.ZstdDecompressor, limit)
+    if encoding == "deflate":
         # Some senders leave out the zlib wrapper that the name stands for.
-        bits = zlib.MAX_WBITS if data[:1] == b"\x78" else -zlib.MAX_WBITS
-        return _inflate(data, zlib.decompressobj(bits).decompress, max_decoded)
+        bits = zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS
+        return _inflate(data, lambda: zlib.decompressobj(bits), limit)
     return data
+
+
+def _is_zlib(data: bytes) -> bool:
+    """RFC 1950: method 8 in the first byte, and the first two are a multiple of 31."""
+    return data[:1] != b"" and data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
 
 
 def _read_capped(stream: IO[bytes], limit: int) -> bytes:
@@ -42,21 +60,35 @@ def _read_capped(stream: IO[bytes], limit: int) -> bytes:
     while part := stream.read(_CHUNK):
         size += len(part)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         parts.append(part)
     return b"".join(parts)
 
 
-def _inflate(data: bytes, decompress: Callable[[bytes, int], bytes], limit: int) -> bytes:
-    """Never more than `limit` + 1 bytes come into being, however small the body is."""
-    try:
-        decoded = decompress(data, limit + 1)
-    except (zlib.error, zstd.ZstdError) as error:
-        raise Problem(400, "bad_encoding", f"the body cannot be decompressed: {error}") from error
-    if len(decoded) > limit:
-        raise _too_large(limit)
-    return decoded
+def _inflate(data: bytes, begin: Callable[[], _Decompressor], limit: int) -> bytes:
+    """All streams of the body, one behind the other, as gzip and zstd allow.
+
+    Never more than `limit` + 1 bytes come into being, however small the body is.
+    """
+    parts: list[bytes] = []
+    room = limit + 1
+    while data:
+        stream = begin()
+        try:
+            part = stream.decompress(data, room)
+        except (zlib.error, zstd.ZstdError) as error:
+            raise _undecodable(str(error)) from error
+        room -= len(part)
+        if room <= 0:
+            raise too_large(limit)
+        if not stream.eof:
+            raise _undecodable("it ends too early")
+        parts.append(part)
+        if len(parts) > _MOST_STREAMS:
+            raise _undecodable(f"more than {_MOST_STREAMS} streams")
+        data = stream.unused_data
+    return b"".join(parts)
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, "too_large", f"the body is larger than {limit:,} bytes; send it in parts")
+def _undecodable(why: str) -> Problem:
+    return Problem(400, "bad_encoding", f"the body cannot be decompressed: {why}")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from werkzeug.datastructures import Headers
+
+from catalog.settings import Settings
 from catalog.store import KeyOwner
-from collector.bus.port import BusError, BusFull, Publisher
-from collector.problems import Problem
-from transforms.failures import Reason, Rejection
+from collector.bus.port import BusError, BusFull
+from collector.gather import Gatherer, Receipt
+from collector.problems import Problem, too_many_events
+from transforms.candidates import Candidates
+from transforms.failures import Reason
 from transforms.flags import Flag
-from transforms.intake import Candidate, Origin, accept, dead_letter_row
+from transforms.judge import Origin
 
 # Credentials, and addresses of people.
 _DROPPED = {
@@ -24,15 +28,17 @@ _DROPPED = {
     "x-real-ip",
     "x-write-key",
 }
+_MOST_HEADERS = 8_192  # characters kept: they stand in each dead letter of the request
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One event of a request: what the adapter made of it, and its own bytes."""
+class Envelope:
+    """What all messages of a request share."""
 
-    content: Candidate | Rejection
-    original: bytes
-    sent_time: int | None = None  # us, by the sender's clock; None: the request's
+    owner: KeyOwner
+    headers: Headers
+    body_bytes: int
+    retry_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,81 +51,38 @@ class Outcome:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What all messages of a request share."""
-
-    owner: KeyOwner
-    headers: Mapping[str, str]
-    sent_time: int | None = None
-    retry_count: int | None = None
+_SUPPRESSED = Outcome("drop", None, "suppressed", "this person's events are not kept")
 
 
 class Intake:
-    """Judges messages and hands them to the publisher.
+    """Applies the limits and hands over to the gatherer.
 
     clock: now in us
     """
 
-    def __init__(
-        self, publisher: Publisher, clock: Callable[[], int], max_events: int, max_event_bytes: int
-    ) -> None:
-        self._publisher, self._clock = publisher, clock
-        self._max_events, self._max_event_bytes = max_events, max_event_bytes
+    def __init__(self, gatherer: Gatherer, clock: Callable[[], int], limits: Settings) -> None:
+        self._gatherer, self._clock, self._limits = gatherer, clock, limits
 
-    def take(self, messages: Sequence[Message], envelope: Envelope) -> list[Outcome]:
+    def take(self, candidates: Candidates, envelope: Envelope) -> Receipt:
         """Returns once every accepted event and every dead letter is durable.
 
         Raises Problem: 413 for too many, 503 or 507 when the bus does not take them.
         """
-        if len(messages) > self._max_events:
-            raise Problem(
-                413,
-                "too_many_events",
-                f"{len(messages):,} events in one request; at most {self._max_events:,}",
-            )
+        if candidates.messages > self._limits.max_batch_events:
+            raise too_many_events(candidates.messages, self._limits.max_batch_events)
+        if envelope.body_bytes > self._limits.max_event_bytes:  # else no event can be larger
+            candidates = _without_large(candidates, self._limits.max_event_bytes)
         origin = Origin(
             project=envelope.owner.project,
             source=envelope.owner.source,
             received_time=self._clock(),
-            sent_time=envelope.sent_time,
+            sent_time=candidates.sent_time,
             retry_count=envelope.retry_count,
         )
-        rows, dead, outcomes = [], [], []
-        for message in messages:
-            judged = self._judge(message, origin)
-            if isinstance(judged, Rejection):
-                kept = _without_credentials(envelope.headers)
-                dead.append(dead_letter_row(judged, origin, step="intake", headers=kept))
-                outcomes.append(Outcome("drop", None, judged.reason.value, judged.message))
-            else:
-                rows.append(judged)
-                outcomes.append(_outcome(judged["event_id"], Flag(judged["flags"])))
-        self._publish(rows, dead)
-        return outcomes
-
-    def bus_is_healthy(self) -> bool:
-        """Could an event be handed over now?"""
-        return self._publisher.healthy()
-
-    def _judge(self, message: Message, origin: Origin) -> dict[str, Any] | Rejection:
-        if len(message.original) > self._max_event_bytes:
-            return Rejection(
-                Reason.EVENT_TOO_LARGE,
-                f"{len(message.original):,} bytes; at most {self._max_event_bytes:,} an event",
-                message.original,
-            )
-        if isinstance(message.content, Rejection):
-            return message.content
-        if message.sent_time is not None:
-            origin = replace(origin, sent_time=message.sent_time)
-        return accept(message.content, origin, message.original)
-
-    def _publish(
-        self, rows: Sequence[dict[str, object]], dead: Sequence[dict[str, object]]
-    ) -> None:
         try:
-            self._publisher.publish(rows, dead)
+            return self._gatherer.take(
+                candidates, origin, lambda: _without_credentials(envelope.headers)
+            )
         except BusFull as error:
             raise Problem(507, "disk_full", f"not stored: {error}", error.retry_after_s) from error
         except BusError as error:
@@ -127,8 +90,29 @@ class Intake:
                 503, "unavailable", f"not stored: {error}", error.retry_after_s
             ) from error
 
+    def bus_is_healthy(self) -> bool:
+        """Could an event be handed over now?"""
+        return self._gatherer.healthy()
 
-def _outcome(event_id: str, flags: Flag) -> Outcome:
+
+def outcomes(receipt: Receipt) -> list[Outcome]:
+    """What became of each message, in the order of the request."""
+    candidates = receipt.candidates
+    found = {
+        at: _accepted(event_id, Flag(flags))
+        for at, event_id, flags in zip(
+            candidates.places, receipt.event_ids, receipt.flags, strict=True
+        )
+    }
+    found |= {
+        at: Outcome("drop", None, refused.reason.value, refused.message)
+        for at, refused in receipt.refused.items()
+    }
+    found |= dict.fromkeys(candidates.suppressed, _SUPPRESSED)
+    return [found[at] for at in range(candidates.messages)]
+
+
+def _accepted(event_id: str, flags: Flag) -> Outcome:
     if Flag.CLAMPED in flags:
         return Outcome("warning", event_id, "clamped", "the time lay in the future; set to receipt")
     if Flag.MADE_ID in flags:
@@ -136,6 +120,22 @@ def _outcome(event_id: str, flags: Flag) -> Outcome:
     return Outcome("ok", event_id)
 
 
-def _without_credentials(headers: Mapping[str, str]) -> str:
-    kept = {name: value for name, value in headers.items() if name.lower() not in _DROPPED}
+def _without_large(candidates: Candidates, most: int) -> Candidates:
+    sizes = [len(original) for original in candidates.originals()]
+    return candidates.refuse(
+        {
+            at: (Reason.EVENT_TOO_LARGE, f"{size:,} bytes; at most {most:,} an event")
+            for at, size in enumerate(sizes)
+            if size > most
+        }
+    )
+
+
+def _without_credentials(headers: Headers) -> str:
+    kept: dict[str, str] = {}
+    room = _MOST_HEADERS
+    for name, value in headers.items():
+        room -= len(name) + len(value)
+        if name.lower() not in _DROPPED and room >= 0:
+            kept[name] = value
     return json.dumps(kept, ensure_ascii=False)

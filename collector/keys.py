@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import logging
 import threading
 from collections.abc import Callable, Mapping
 
+import msgspec
 from werkzeug.datastructures import Headers
 
 from catalog.store import KeyOwner
 from collector.problems import Problem
+from collector.protocols import salvage
+from collector.protocols.fields import scalar
 
+log = logging.getLogger(__name__)
 _UNKNOWN_PAUSE_S = 1.0  # an unknown key may be new, but must not become a load on the catalogue
 
 
@@ -41,34 +45,78 @@ class KeyRing:
                 "no write key: send it as Basic user name, Bearer token, X-Write-Key header, "
                 "`writeKey` in the body or ?writeKey=",
             )
-        age = self._clock() - self._loaded_at
-        if age > self._refresh_s or (key not in self._keys and age > _UNKNOWN_PAUSE_S):
-            self._renew()
+        if key not in self._keys or self._clock() - self._loaded_at > self._refresh_s:
+            self._renew(key)
         owner = self._keys.get(key)
         if owner is None:
             raise Problem(401, "unknown_key", "the write key is unknown or revoked")
         return owner
 
-    def _renew(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            return  # another thread is at it
-        try:
-            self._loaded_at = self._clock()
-            self._keys = self._load()
-        except Exception:  # the copy in hand is better than refusing events
+    def _renew(self, key: str) -> None:
+        # A known key need not wait for the thread that is at it. An unknown one must: SDKs drop
+        # what is answered 401, and the key may be in the copy that is just being read.
+        if not self._lock.acquire(blocking=key not in self._keys):
             return
+        try:
+            pause = self._refresh_s if key in self._keys else _UNKNOWN_PAUSE_S
+            if self._clock() - self._loaded_at > pause:
+                self._load_copy()
         finally:
             self._lock.release()
+
+    def _load_copy(self) -> None:
+        try:
+            self._keys = self._load()
+        except Exception as error:  # the copy in hand is better than refusing events
+            log.warning("keys not renewed, the old copy serves on: %s", type(error).__name__)
+        finally:
+            self._loaded_at = self._clock()
 
 
 def key_of_headers(headers: Headers, query: Mapping[str, str]) -> str | None:
     """The key outside the body, if there is one."""
-    scheme, _, value = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(value).decode().partition(":")[0] or None
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    if scheme.lower() == "bearer" and value.strip():
+    return (
+        _of_authorization(headers.get("Authorization", ""))
+        or headers.get("X-Write-Key")
+        or query.get("writeKey")
+        or None
+    )
+
+
+class _KeyOf(msgspec.Struct):
+    writeKey: str | None = None
+    api_key: str | None = None
+    token: str | None = None
+
+
+_KEY_OF = msgspec.json.Decoder(_KeyOf)
+
+
+def key_of_body(body: bytes) -> str | None:
+    """The key inside a body; None where there is none or the body is no object."""
+    try:
+        found = _KEY_OF.decode(body)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _salvaged_key(body)
+    return found.writeKey or found.api_key or found.token
+
+
+def _salvaged_key(body: bytes) -> str | None:
+    """One event that is broken must not hide whose the others are."""
+    found = salvage.members(body) or {}
+    keys = [scalar(found.get(name, b"")) for name in _KeyOf.__struct_fields__]
+    return next((key for key in keys if key and isinstance(key, str)), None)
+
+
+def _of_authorization(header: str) -> str | None:
+    scheme, _, value = header.strip().partition(" ")
+    if scheme.lower() == "bearer":
         return value.strip()
-    return headers.get("X-Write-Key") or query.get("writeKey") or None
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value).decode().partition(":")[0]
+    except ValueError:  # no base64, or not of text
+        return None

@@ -16,6 +16,20 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s
 
 
+def too_many_events(count: int, most: int) -> Problem:
+    """413: the request as a whole is refused."""
+    return Problem(
+        413,
+        "too_many_events",
+        f"{count:,} events in one request; at most {most:,}: send it in parts",
+    )
+
+
+def too_large(limit: int) -> Problem:
+    """413: the body is larger than `limit` bytes."""
+    return Problem(413, "too_large", f"the body is larger than {limit:,} bytes; send it in parts")
+
+
 def answer(problem: Problem) -> Response:
     """The JSON answer."""
     response = jsonify(code=problem.code, message=problem.message, detail=problem.message)

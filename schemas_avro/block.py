@@ -78,9 +78,10 @@ def encode(record: Record, rows: pl.DataFrame, meta: BlockMeta) -> bytes:
 
     Raises BlockError for more than MAX_PLAIN_BYTES.
     """
-    present = [name for name in rows.columns if rows[name].null_count() < rows.height]
+    nulls = zip(rows.columns, rows.null_count().row(0), strict=True)
+    present = [name for name, count in nulls if count < rows.height]
     out = io.BytesIO()
-    rows.select(present).write_avro(out, name=record.name)
+    rows[present].write_avro(out, name=record.name)
     _, sync, body = _open(out.getvalue())
     if len(body) > MAX_PLAIN_BYTES:
         raise BlockError(f"{len(body):,} bytes in one block; at most {MAX_PLAIN_BYTES:,}: split it")

@@ -37,8 +37,8 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from schemas_avro import load
+from transforms.candidates import Candidate
 from transforms.failures import Reason, Rejection
-from transforms.intake import Candidate
 
 _HOLE = re.compile(r"\{([^{}]+)\}")
 _EVENT_FIELDS = {

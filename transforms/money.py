@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
 
 from babel.core import get_global
 from babel.numbers import get_currency_precision
 
 _MAX = 2**63 - 1
+# Digits enough for any amount in range; one that has more is refused, never rounded.
+_EXACT = Context(prec=100, traps=[InvalidOperation, Inexact])
 
 
 class MoneyError(ValueError):
@@ -27,14 +29,18 @@ def to_minor(amount: Decimal | str | int, currency: str) -> int:
     """`12.50` GBP -> 1250. Raises MoneyError for what is no exact amount of that currency."""
     decimals = exponent(currency)
     try:
-        minor = Decimal(amount).scaleb(decimals)
+        value = Decimal(amount)
     except (InvalidOperation, ValueError):
         raise MoneyError(f"revenue {amount!r} is no number") from None
-    if not minor.is_finite() or abs(minor) > _MAX:
+    if not value.is_finite() or value.adjusted() > len(str(_MAX)):
         raise MoneyError(f"revenue {amount} {currency} is out of range")
-    if minor != minor.to_integral_value():
+    try:
+        minor = value.scaleb(decimals, _EXACT).to_integral_exact(context=_EXACT)
+    except Inexact:
         raise MoneyError(
             f"revenue {amount} has more than the {decimals} decimals of {currency}; "
             "round it before sending"
-        )
+        ) from None
+    if abs(minor) > _MAX:
+        raise MoneyError(f"revenue {amount} {currency} is out of range")
     return int(minor)

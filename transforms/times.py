@@ -10,7 +10,7 @@ from transforms.flags import Flag
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 OLDEST_US = 946_684_800_000_000  # 2000-01-01: a device that says less never had its clock set
-_SKEW_US = 1_000_000  # differences below a second are the network, not the clock
+SKEW_US = 1_000_000  # differences below a second are the network, not the clock
 
 
 class TimeError(ValueError):
@@ -46,7 +46,7 @@ def event_time(original: int | None, sent: int | None, received: int) -> EventTi
     if original is None:
         return EventTime(received, Flag.NO_TIME)
     at, flags = original, Flag(0)
-    if sent is not None and abs(received - sent) > _SKEW_US:
+    if sent is not None and abs(received - sent) > SKEW_US:
         at, flags = received - (sent - original), Flag.CLOCK_CORRECTED
     if at > received:
         at, flags = received, flags | Flag.CLAMPED

@@ -105,11 +105,15 @@ class Warehouse:
         )
 
     def table(self, spec: Table) -> IcebergTable:
-        """The table at its newest snapshot; made if it is not there."""
+        """The table at its newest snapshot; made if it is not there, widened if it is older."""
         try:
-            return self._catalog.load_table(spec.identifier)
+            table = self._catalog.load_table(spec.identifier)
         except NoSuchTableError:
             return self._create(spec)
+        wanted = derive.arrow(load(spec.record))
+        if set(wanted.names) <= set(table.schema().column_names):
+            return table
+        return self._widened(spec, wanted)
 
     def positions(self, spec: Table) -> Positions:
         """The blocks that the table holds."""
@@ -251,6 +255,26 @@ class Warehouse:
                 update.add_field("day", MonthTransform(), "month")
             else:
                 update.add_field(spec.day_of, DayTransform(), "day")
+        return table
+
+    def _widened(self, spec: Table, wanted: pa.Schema) -> IcebergTable:
+        """An older version made the table: give it the columns that have come since.
+
+        Files stay as they are; readers see null for what a file has no column for. New columns
+        are nullable in the table even where the writer always fills them.
+        """
+        for attempt in range(_COMMIT_TRIES):
+            table = self._catalog.load_table(spec.identifier)
+            new = [f for f in wanted if f.name not in table.schema().column_names]
+            if not new:  # another process was faster
+                break
+            try:
+                with table.update_schema() as update:
+                    update.union_by_name(pa.schema([f.with_nullable(True) for f in new]))
+            except CommitFailedException:
+                if attempt == _COMMIT_TRIES - 1:
+                    raise
+                time.sleep(0.05 * (attempt + 1))
         return table
 
     def _retry(self, spec: Table, commit: _Commit) -> None:

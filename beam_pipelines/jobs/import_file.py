@@ -30,7 +30,7 @@ from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro.tables import DEAD_LETTERS, EVENTS
 from transforms import mapping
-from transforms.intake import Origin
+from transforms.judge import Origin
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from beam_pipelines.connectors.frames import Frame
 from beam_pipelines.connectors.rows import CHUNK_ROWS, Chunk
 from beam_pipelines.counters import count
 from schemas_avro import block, derive, load
+from transforms.candidates import Candidate, Candidates
 from transforms.failures import Rejection
-from transforms.intake import Origin, accept, dead_letter_row, to_frame
+from transforms.judge import Origin, dead_letter_row, judge
 from transforms.mapping import RowMapping
 from transforms.rows import NumberedRow
 
@@ -56,37 +57,37 @@ class _ToBlocks(beam.DoFn):
 
     def process(self, chunk: Chunk) -> Iterator[Any]:
         number, rows = chunk
-        accepted, dead = [], []
-        for row in rows:
-            result = self._take(row)
-            if isinstance(result, Rejection):
-                letter_id = f"{self._origin.source}:{self._file_name}:{row.number}"
-                dead.append(
-                    dead_letter_row(result, self._origin, step="import", dead_letter_id=letter_id)
-                )
-            else:
-                accepted.append(result)
+        originals = [_original(row) for row in rows]
+        made = [self._candidate(*both) for both in zip(rows, originals, strict=True)]
+        candidates = Candidates.of(made, originals)
+        judged = judge([(candidates, self._origin)])
+        refused = candidates.refusals(judged.refused)
+        dead = [
+            dead_letter_row(
+                rejection,
+                self._origin,
+                step="import",
+                dead_letter_id=f"{self._origin.source}:{self._file_name}:{rows[at].number}",
+            )
+            for at, rejection in sorted(refused.items())
+        ]
         count("rows_read", len(rows))
-        count("rows_accepted", len(accepted))
+        count("rows_accepted", judged.rows.height)
         count("rows_rejected", len(dead))
-        if accepted:
-            yield self._block("event", number, to_frame(accepted), len(dead))
+        if judged.rows.height:
+            yield self._block("event", number, judged.rows, len(dead))
         if dead:
             types = derive.wire(load("dead_letter"))
             letters = pl.DataFrame(dead, schema=types, orient="row")
             yield TaggedOutput(_DEAD, self._block("dead_letter", number, letters, 0))
 
-    def _take(self, row: NumberedRow) -> dict[str, Any] | Rejection:
-        content = row.content
-        if isinstance(content, Rejection):
-            return content
-        original = json.dumps(content, ensure_ascii=False).encode()
-        candidate = self._rows.candidate(content, original)
-        if isinstance(candidate, Rejection):
-            return candidate
-        if candidate.event_id is None:
+    def _candidate(self, row: NumberedRow, original: bytes) -> Candidate | Rejection:
+        if isinstance(row.content, Rejection):
+            return row.content
+        candidate = self._rows.candidate(row.content, original)
+        if isinstance(candidate, Candidate) and candidate.event_id is None:
             candidate.event_id = f"{self._file_name}:{row.number}"[-100:]
-        return accept(candidate, self._origin, original)
+        return candidate
 
     def _block(self, record: str, number: int, rows: pl.DataFrame, rejected: int) -> Frame:
         meta = block.new_meta(
@@ -98,3 +99,9 @@ class _ToBlocks(beam.DoFn):
         )
         payload = block.encode(load(record), rows, meta)
         return Frame(self._producer, number, number, payload)
+
+
+def _original(row: NumberedRow) -> bytes:
+    if isinstance(row.content, Rejection):
+        return row.content.original
+    return json.dumps(row.content, ensure_ascii=False).encode()

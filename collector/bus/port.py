@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-Row = Mapping[str, Any]
+import polars as pl
 
 
 class BusError(Exception):
@@ -27,16 +26,21 @@ class BusBusy(BusError):
 
 
 class Publisher(Protocol):
-    """Hands rows over to a bus."""
+    """Hands blocks over to a bus."""
 
-    def publish(self, rows: Sequence[Row], dead: Sequence[Row]) -> None:
+    @property
+    def lanes(self) -> int:
+        """How many threads may call `publish` at the same time."""
+
+    def publish(self, rows: pl.DataFrame, dead: pl.DataFrame) -> None:
         """Return once all rows are durable. Raises BusError; then none of them may be answered 200.
 
-        rows: of event.avsc; dead: of dead_letter.avsc, durable before the rows are
+        rows: columns of event.avsc; dead: of dead_letter.avsc, durable before the rows are. Either
+        may be empty.
         """
 
     def healthy(self) -> bool:
         """Could a row be handed over now?"""
 
     def close(self) -> None:
-        """Write what waits, then refuse the rest."""
+        """Let go of everything; later rows are refused. A second time does nothing."""

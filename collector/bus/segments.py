@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import secrets
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from schemas_avro.record import Record
 from schemas_avro.segment import SUFFIX, Damaged, Whole, first_seq, frame, read_frame, segment_name
 
 log = logging.getLogger(__name__)
+_PROBE_BYTES = 1 << 16
 
 
 @dataclass
@@ -24,6 +26,14 @@ class _End:
 
     seq: int = 0
     first_row: int = 0
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A frame ready to be appended, and where the log ends after it."""
+
+    data: bytes
+    end: _End
 
 
 class SegmentWriter:
@@ -37,19 +47,18 @@ class SegmentWriter:
     def __init__(self, topic: Path, name: str, record: Record, segment_bytes: int) -> None:
         self._record = record
         self._segment_bytes = segment_bytes
-        self.directory, self._lock = _take_slot(topic, name)
+        self.directory, lock = _take_slot(topic, name)
+        self._lock: int | None = lock
         self.producer = self.directory.name
         self._file: int | None = None
         self._end, reusable = _recover(self.directory)
         self._open(reusable or self.directory / segment_name(self._end.seq))
 
-    def append(self, rows: pl.DataFrame, rejected: int) -> None:
-        """Write the rows as one block and wait until the disk has it. Raises OSError.
+    def seal(self, rows: pl.DataFrame, rejected: int) -> Sealed:
+        """The rows as the next block. Nothing is written yet, and the number is not used up.
 
-        After an error the file is as before: no half frame is left in front of a later one.
+        Raises ValueError for more than a block may hold.
         """
-        if self._size >= self._segment_bytes:
-            self._open(self.directory / segment_name(self._end.seq))
         meta = block.new_meta(
             rows,
             producer=self.producer,
@@ -57,31 +66,63 @@ class SegmentWriter:
             first_row=self._end.first_row,
             rejected=rejected,
         )
-        data = frame(block.encode(self._record, rows, meta))
+        end = _End(meta.seq + 1, meta.first_row + meta.count)
+        return Sealed(frame(block.encode(self._record, rows, meta)), end)
+
+    def append(self, sealed: Sealed) -> None:
+        """Write the newest sealed block and wait until the disk has it. Raises OSError.
+
+        After an error the file is as before: no half frame is left in front of a later one.
+        """
+        if self._size >= self._segment_bytes:
+            self._open(self.directory / segment_name(self._end.seq))
         assert self._file is not None
         try:
             written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
+            while written < len(sealed.data):
+                written += os.write(self._file, sealed.data[written:])
             os.fdatasync(self._file)
         except OSError:
-            os.ftruncate(self._file, self._size)
+            self._cut()
             raise
-        self._size += len(data)
-        self._end = _End(meta.seq + 1, meta.first_row + meta.count)
+        self._size += len(sealed.data)
+        self._end = sealed.end
+
+    def writable(self) -> bool:
+        """Would the disk take bytes now? Tried beside the segments; any thread may ask."""
+        try:
+            with tempfile.TemporaryFile(dir=self.directory) as probe:
+                probe.write(bytes(_PROBE_BYTES))
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
-        """Give the slot back."""
-        if self._file is not None:
-            os.close(self._file)
-        os.close(self._lock)
+        """Give the slot back. A second time does nothing."""
+        for handle in (self._file, self._lock):
+            if handle is not None:
+                os.close(handle)
+        self._file = self._lock = None
 
     def _open(self, path: Path) -> None:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         if self._file is not None:
             os.close(self._file)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        self._size = os.fstat(self._file).st_size
+        self._file, self._size = opened, os.fstat(opened).st_size
         _sync_directory(self.directory)  # else a crash could lose the name of a synced file
+
+    def _cut(self) -> None:
+        """Back to the last whole frame."""
+        assert self._file is not None
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError as error:
+            # Half a frame stays. The next block lies behind it, and a reader passes over it; a
+            # later cut must not reach into that block.
+            self._size = os.fstat(self._file).st_size
+            log.error("half a frame stays in the spool: %s", error.strerror)
 
 
 def _take_slot(topic: Path, name: str) -> tuple[Path, int]:
@@ -121,7 +162,7 @@ def _recover(directory: Path) -> tuple[_End, Path | None]:
             # Nothing is appended behind damage, nor to a segment that has a successor.
             last = path is segments[-1] and not damaged
             return end, path if last else None
-    return _End(first_seq(segments[0].name) if segments else 0), None
+    return _End(first_seq(segments[-1].name) if segments else 0), None
 
 
 def _scan(path: Path) -> tuple[_End | None, int, bool]:

@@ -1,130 +1,59 @@
-"""The bus on one machine: group commit into segments. A request waits for the disk, not alone."""
+"""The bus on one machine: blocks appended to segments, synced before anyone is answered."""
 
 from __future__ import annotations
 
 import errno
-import logging
-import threading
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from collector.bus.port import BusBusy, BusError, BusFull, Row
+from collector.bus.port import BusError, BusFull
 from collector.bus.segments import SegmentWriter
-from schemas_avro import derive, load
-from transforms.intake import to_frame
+from schemas_avro import load
 
-log = logging.getLogger(__name__)
-
-BLOCK_ROWS = 10_000  # the most that one block gathers; requests are never split over blocks
-_PRODUCER = "collector"
-_DEAD_TYPES = derive.wire(load("dead_letter"))
+PRODUCER = "collector"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-@dataclass(slots=True)
-class _Waiting:
-    rows: Sequence[Row]
-    dead: Sequence[Row]
-    done: Future[None] = field(default_factory=Future)
-
-
 class SpoolPublisher:
-    """Writes blocks from one thread. While the disk syncs one, the next gathers by itself.
+    """See Publisher. One writer a topic: called from one thread."""
 
-    So there is no artificial wait: a lone request is written at once, and under load a block
-    holds whatever came during the sync before it.
-    """
+    lanes = 1
 
-    def __init__(self, spool: Path, *, segment_bytes: int, max_waiting: int) -> None:
-        self._events = SegmentWriter(spool / "events", _PRODUCER, load("event"), segment_bytes)
+    def __init__(self, spool: Path, *, segment_bytes: int) -> None:
+        self._events = SegmentWriter(spool / "events", PRODUCER, load("event"), segment_bytes)
         self._dead = SegmentWriter(
-            spool / "dead_letters", _PRODUCER, load("dead_letter"), segment_bytes
+            spool / "dead_letters", PRODUCER, load("dead_letter"), segment_bytes
         )
-        self._max_waiting = max_waiting
-        self._queue: deque[_Waiting] = deque()
-        self._waiting_rows = 0
-        self._changed = threading.Condition()
-        self._closing = False
-        self._failing = False
-        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
-        self._thread.start()
+        self._failing = self._closed = False
 
-    def publish(self, rows: Sequence[Row], dead: Sequence[Row]) -> None:
+    def publish(self, rows: pl.DataFrame, dead: pl.DataFrame) -> None:
         """See Publisher."""
-        if not rows and not dead:
-            return
-        waiting = _Waiting(rows, dead)
-        with self._changed:
-            if self._closing:
-                raise BusError("the collector is stopping")
-            if self._waiting_rows + len(rows) > self._max_waiting:
-                raise BusBusy(f"{self._waiting_rows} events wait for the disk")
-            self._waiting_rows += len(rows)
-            self._queue.append(waiting)
-            self._changed.notify()
-        waiting.done.result()
+        if self._closed:
+            raise BusError("the spool is closed")
+        # Both are made before either is written: after a row that cannot be encoded nothing is.
+        letters = self._dead.seal(dead, 0) if dead.height else None
+        events = self._events.seal(rows, dead.height) if rows.height else None
+        try:
+            if letters is not None:
+                self._dead.append(letters)
+            if events is not None:
+                self._events.append(events)
+        except OSError as error:
+            self._failing = True
+            refused = BusFull if error.errno in _FULL else BusError
+            raise refused(error.strerror or "write failed") from error
+        self._failing = False
 
     def healthy(self) -> bool:
-        """Did the newest write succeed, and is there room to wait?"""
-        return not (self._failing or self._closing) and self._waiting_rows < self._max_waiting
+        """Did the newest write succeed, or would one now?
+
+        The disk is tried, because nobody sends events to a collector that says it is not ready.
+        """
+        return not self._closed and (not self._failing or self._events.writable())
 
     def close(self) -> None:
         """See Publisher."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join()
+        self._closed = True
         self._events.close()
         self._dead.close()
-
-    def _run(self) -> None:
-        while batch := self._take():
-            self._commit(batch)
-
-    def _take(self) -> list[_Waiting]:
-        """Everything that waits, up to a block; empty when closing and nothing waits."""
-        with self._changed:
-            while not self._queue and not self._closing:
-                self._changed.wait()
-            taken: list[_Waiting] = []
-            size = 0
-            while self._queue and (not taken or size + len(self._queue[0].rows) <= BLOCK_ROWS):
-                waiting = self._queue.popleft()
-                size += len(waiting.rows)
-                taken.append(waiting)
-            self._waiting_rows -= size
-            return taken
-
-    def _commit(self, batch: list[_Waiting]) -> None:
-        try:
-            self._write(batch)
-        except OSError as error:
-            self._failing = True
-            log.error("the spool takes no block: %s", error.strerror)
-            refused = BusFull if error.errno in _FULL else BusError
-            for waiting in batch:
-                waiting.done.set_exception(refused(error.strerror or "write failed"))
-        except Exception as error:
-            # A row that cannot be encoded must not take the others' requests with it.
-            if len(batch) == 1:
-                batch[0].done.set_exception(error)
-            else:
-                for waiting in batch:
-                    self._commit([waiting])
-        else:
-            self._failing = False
-            for waiting in batch:
-                waiting.done.set_result(None)
-
-    def _write(self, batch: list[_Waiting]) -> None:
-        dead = [row for waiting in batch for row in waiting.dead]
-        rows = [row for waiting in batch for row in waiting.rows]
-        if dead:
-            self._dead.append(pl.DataFrame(dead, schema=_DEAD_TYPES, orient="row"), 0)
-        if rows:
-            self._events.append(to_frame(rows), len(dead))

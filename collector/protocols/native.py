@@ -6,27 +6,25 @@ from typing import Any
 
 import msgspec
 
-from collector.intake import Message, Outcome
+from catalog.settings import Settings
+from collector.intake import Outcome
 from collector.protocols.fields import (
     Text,
     Time,
     amount,
+    elements,
     json_object,
+    members,
     one,
+    scalar,
     sent_us,
     text,
-    whole,
 )
+from transforms.candidates import Candidate, Candidates
 from transforms.failures import Rejection
-from transforms.intake import Candidate
 
 _EMPTY = msgspec.Raw(b"")
 _NULL = msgspec.Raw(b"null")
-
-
-class _Envelope(msgspec.Struct):
-    events: list[msgspec.Raw]
-    sent_at: Time = None
 
 
 class _Event(msgspec.Struct):
@@ -47,15 +45,15 @@ class _Event(msgspec.Struct):
 _EVENT = msgspec.json.Decoder(_Event)
 
 
-def events(body: bytes) -> tuple[list[Message], int | None]:
-    """(messages, when they were sent in us). Raises Problem 400."""
+def events(body: bytes, limits: Settings) -> Candidates:
+    """One event, a list of them, or an envelope. Raises Problem: 400, 413 for too many."""
     if body.lstrip()[:1] == b"[":
-        return [_message(bytes(raw)) for raw in whole(body, list[msgspec.Raw])], None
-    members = whole(body, dict[str, msgspec.Raw])
-    if "events" not in members:
-        return [_message(body)], None
-    envelope = whole(body, _Envelope)
-    return [_message(bytes(raw)) for raw in envelope.events], sent_us(envelope.sent_at)
+        return _candidates(elements(body, limits.max_batch_events))
+    found = members(body)
+    if "events" not in found:
+        return _candidates([body])
+    originals = elements(found["events"], limits.max_batch_events)
+    return _candidates(originals, sent_us(scalar(found.get("sent_at", b""))))
 
 
 def answer(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -76,24 +74,25 @@ def answer(outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def _message(original: bytes) -> Message:
+def _candidates(originals: list[bytes], sent_time: int | None = None) -> Candidates:
+    return Candidates.of([_candidate(original) for original in originals], originals, sent_time)
+
+
+def _candidate(original: bytes) -> Candidate | Rejection:
     parsed = one(original, _EVENT)
     if isinstance(parsed, Rejection):
-        return Message(parsed, original)
-    return Message(
-        Candidate(
-            type=parsed.type,
-            name=parsed.name or None,
-            event_id=text(parsed.event_id),
-            user_id=text(parsed.user_id),
-            anonymous_id=text(parsed.anonymous_id),
-            session_id=text(parsed.session_id),
-            timestamp=parsed.time,
-            revenue=amount(parsed.revenue),
-            currency=parsed.currency,
-            order_id=text(parsed.order_id),
-            properties=json_object(parsed.properties),
-            context=json_object(parsed.context),
-        ),
-        original,
+        return parsed
+    return Candidate(
+        type=parsed.type,
+        name=parsed.name,
+        event_id=text(parsed.event_id),
+        user_id=text(parsed.user_id),
+        anonymous_id=text(parsed.anonymous_id),
+        session_id=text(parsed.session_id),
+        timestamp=parsed.time,
+        revenue=amount(parsed.revenue),
+        currency=parsed.currency,
+        order_id=text(parsed.order_id),
+        properties=json_object(parsed.properties),
+        context=json_object(parsed.context),
     )

@@ -1,26 +1,34 @@
-"""Segment-compatible messages, as its server and browser SDKs and their kin send them."""
+"""Segment-compatible messages, as its server and browser SDKs and their kin send them.
+
+Nearly every batch fits the types that the SDKs have: it is decoded in one go, straight into
+columns. What does not is read message by message, with the same outcome for each.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from collector.intake import Message
-from collector.problems import Problem
+from catalog.settings import Settings
+from collector.problems import Problem, too_large
 from collector.protocols.fields import (
+    BROKEN,
     Text,
     Time,
     amount,
+    elements,
     json_object,
+    members,
     one,
-    present,
+    scalar,
     sent_us,
     text,
     whole,
 )
+from transforms.candidates import Candidate, Candidates
 from transforms.failures import Rejection
-from transforms.intake import Candidate
 
 SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
 # Money is only promised in these, or it is that of another event of the same order.
@@ -35,16 +43,14 @@ _NOT_EARNED = {
 _REFUND = "order refunded"
 _EMPTY = msgspec.Raw(b"")
 _NULL = msgspec.Raw(b"null")
+_COLUMNS = ("type", "name", "event_id", "user_id", "anonymous_id", "timestamp", "sent_time",
+            "properties", "context", "revenue", "currency", "order_id")  # fmt: skip
+_Row = tuple[Any, ...]
 
 
-class _Batch(msgspec.Struct):
-    batch: list[msgspec.Raw]
-    sentAt: Time = None
-    writeKey: str | None = None
-    context: dict[str, msgspec.Raw] | None = None
+class _Message(msgspec.Struct, gc=False):
+    """Whatever senders have been seen to send under these names."""
 
-
-class _Message(msgspec.Struct):
     type: str | None = None
     messageId: Text = None
     userId: Text = None
@@ -61,94 +67,129 @@ class _Message(msgspec.Struct):
     context: msgspec.Raw = _EMPTY
 
 
-class _KeyOf(msgspec.Struct):
-    writeKey: str | None = None
-    api_key: str | None = None
-    token: str | None = None
+class _Usual(msgspec.Struct, gc=False):
+    """A message as SDKs make it: ids and times are text."""
+
+    type: str | None = None
+    messageId: str | None = None
+    userId: str | None = None
+    anonymousId: str | None = None
+    previousId: str | None = None
+    event: str | None = None
+    name: str | None = None
+    timestamp: str | None = None
+    originalTimestamp: str | None = None
+    sentAt: str | None = None
+    properties: msgspec.Raw = _EMPTY
+    traits: msgspec.Raw = _EMPTY
+    context: msgspec.Raw = _EMPTY
+
+
+class _UsualBatch(msgspec.Struct, gc=False):
+    batch: list[_Usual]
+    sentAt: Time = None
+    context: msgspec.Raw = _EMPTY
+
+
+class _Originals(msgspec.Struct):
+    batch: list[msgspec.Raw]
 
 
 class _Money(msgspec.Struct):
     revenue: msgspec.Raw = _NULL
     total: msgspec.Raw = _NULL
-    currency: str | None = None
-    order_id: Text = None
-
-
-class _Named(msgspec.Struct):
-    name: str | None = None
-    version: str | None = None
-
-
-class _Device(msgspec.Struct):
-    type: str | None = None
-    model: str | None = None
-
-
-class _Page(msgspec.Struct):
-    url: str | None = None
-    path: str | None = None
-    title: str | None = None
-    referrer: str | None = None
-
-
-class _Campaign(msgspec.Struct):
-    source: str | None = None
-    medium: str | None = None
-    name: str | None = None
-    term: str | None = None
-    content: str | None = None
-
-
-class _Location(msgspec.Struct):
-    country: str | None = None
-    region: str | None = None
-    city: str | None = None
-
-
-class _Context(msgspec.Struct):
-    library: _Named | None = None
-    page: _Page | None = None
-    campaign: _Campaign | None = None
-    userAgent: str | None = None
-    app: _Named | None = None
-    os: _Named | None = None
-    device: _Device | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    location: _Location | None = None
+    currency: msgspec.Raw = _NULL
+    order_id: msgspec.Raw = _NULL
 
 
 _MESSAGE = msgspec.json.Decoder(_Message)
+_USUAL = msgspec.json.Decoder(_Usual)
+_USUAL_BATCH = msgspec.json.Decoder(_UsualBatch)
+_ORIGINALS = msgspec.json.Decoder(_Originals)
 _MONEY = msgspec.json.Decoder(_Money)
-_CONTEXT = msgspec.json.Decoder(_Context)
 
 
-def key_of(body: bytes) -> str | None:
-    """The write key inside a body; None where there is none or the body is no object."""
+def single(kind: str, body: bytes, limits: Settings) -> Candidates:
+    """Body of `/v1/track` and its sisters. Raises Problem 400 for what is no object at all."""
+    if kind not in ("group", "alias"):
+        try:
+            message = _USUAL.decode(body)
+            body.isascii() or body.decode()
+        except BROKEN:
+            pass
+        else:
+            return _as_columns([_row(message, kind)], lambda: [body], None)
+    members(body)
+    return Candidates.of([_candidate(body, None, kind)], [body])
+
+
+def batch(body: bytes, limits: Settings) -> Candidates:
+    """Body of `/v1/batch`.
+
+    Raises Problem: 400, 413 for too many messages, or where the context that they share makes
+    too many bytes of them: a small body must not become a large one.
+    """
     try:
-        found = msgspec.json.decode(body, type=_KeyOf)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return found.writeKey or found.api_key or found.token
+        found = _USUAL_BATCH.decode(body)
+        body.isascii() or body.decode()  # the decoder passes over values, right or wrong
+        rows = [_row(m, m.type) for m in found.batch if m.type not in ("group", "alias")]
+    except BROKEN:
+        return _message_by_message(body, limits)
+    shared = json_object(found.context) != b"{}"
+    if shared or len(rows) < len(found.batch) or len(rows) > limits.max_batch_events:
+        return _message_by_message(body, limits)
+
+    def originals() -> Sequence[bytes]:
+        return [bytes(raw) for raw in _ORIGINALS.decode(body).batch]
+
+    return _as_columns(rows, originals, sent_us(found.sentAt))
 
 
-def single(body: bytes, kind: str) -> tuple[list[Message], int | None]:
-    """Body of `/v1/track` and its sisters: (one message, when it was sent in us)."""
-    whole(body, dict[str, msgspec.Raw])
-    return [_message(body, None, kind)], None
+def _as_columns(rows: list[_Row], originals: Any, sent: int | None) -> Candidates:
+    columns = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
+    return Candidates(columns, len(rows), originals, sent_time=sent)
 
 
-def batch(body: bytes) -> tuple[list[Message], int | None]:
-    """Body of `/v1/batch`: (messages, when it was sent in us). Raises Problem 400."""
-    envelope = whole(body, _Batch)
-    shared = envelope.context
-    return [_message(bytes(raw), shared, None) for raw in envelope.batch], sent_us(envelope.sentAt)
+def _row(m: _Usual, kind: str | None) -> _Row:
+    """Values of _COLUMNS."""
+    carried = m.traits if kind == "identify" else m.properties
+    properties = bytes(carried)
+    money: tuple[str | None, ...] = (None, None, None)
+    if kind == "track" and _may_hold_money(m.event, properties):
+        money = _money(m.event, properties)
+    return (
+        kind or "",
+        m.event if kind == "track" else m.name,
+        m.messageId,
+        m.userId,
+        m.anonymousId or m.previousId,
+        m.originalTimestamp or m.timestamp,
+        sent_us(m.sentAt) if m.sentAt else None,
+        properties,
+        bytes(m.context),
+        *money,
+    )
 
 
-def _message(original: bytes, shared: dict[str, msgspec.Raw] | None, kind: str | None) -> Message:
+def _message_by_message(body: bytes, limits: Settings) -> Candidates:
+    found = members(body)
+    if "batch" not in found:
+        raise Problem(400, "bad_json", "the body has no `batch`: send a list of messages there")
+    originals = elements(found["batch"], limits.max_batch_events)
+    context = json_object(found.get("context", b""))
+    if len(context) * len(originals) > limits.max_decoded_bytes:
+        raise too_large(limits.max_decoded_bytes)
+    shared = whole(context, dict[str, msgspec.Raw])
+    made = [_candidate(original, shared, None) for original in originals]
+    return Candidates.of(made, originals, sent_us(scalar(found.get("sentAt", b""))))
+
+
+def _candidate(
+    original: bytes, shared: dict[str, msgspec.Raw] | None, kind: str | None
+) -> Candidate | Rejection:
     parsed = one(original, _MESSAGE)
     if isinstance(parsed, Rejection):
-        return Message(parsed, original)
+        return parsed
     context = json_object(parsed.context)
     if shared:
         own = msgspec.json.decode(context, type=dict[str, msgspec.Raw])
@@ -156,79 +197,60 @@ def _message(original: bytes, shared: dict[str, msgspec.Raw] | None, kind: str |
     message_type = kind or parsed.type or ""
     carries = parsed.traits if message_type in ("identify", "group") else parsed.properties
     properties = json_object(carries)
-    name = parsed.event if message_type == "track" else parsed.name
+    if message_type == "group" and (group := text(parsed.groupId)) is not None:
+        traits = msgspec.json.decode(properties, type=dict[str, msgspec.Raw])
+        properties = msgspec.json.encode({"groupId": group, **traits})
     candidate = Candidate(
         type=message_type,
-        name=name or None,
+        name=parsed.event if message_type == "track" else parsed.name,
         event_id=text(parsed.messageId),
         user_id=text(parsed.userId),
-        anonymous_id=text(parsed.anonymousId) or text(parsed.previousId),
+        anonymous_id=_anonymous(message_type, parsed),
         timestamp=_first(parsed.originalTimestamp, parsed.timestamp),
+        sent_time=sent_us(parsed.sentAt),
         properties=properties,
         context=context,
-        columns=_columns(context),
     )
     if message_type == "track":
-        _add_money(candidate, properties)
-    return Message(candidate, original, sent_us(parsed.sentAt))
+        candidate.revenue, candidate.currency, candidate.order_id = _money(
+            candidate.name, properties
+        )
+    return candidate
+
+
+def _anonymous(message_type: str, parsed: _Message) -> str | None:
+    ids = [text(parsed.anonymousId), text(parsed.previousId)]
+    if message_type == "alias":  # browsers send both, and it is the previous id that it is about
+        ids.reverse()
+    return ids[0] or ids[1]
 
 
 def _first(*times: Time) -> Time:
     return next((time for time in times if time not in (None, "")), None)
 
 
-def _add_money(candidate: Candidate, properties: bytes) -> None:
-    """Segment's e-commerce meaning: revenue of completed orders, refunds negative."""
-    found = one(properties, _MONEY)
-    if isinstance(found, Rejection):
-        return  # properties of other kinds under these names are nobody's money
-    candidate.order_id = text(found.order_id)
-    name = (candidate.name or "").lower()
-    if name in _NOT_EARNED:
-        candidate.order_id = None
-        return
+def _may_hold_money(name: str | None, properties: bytes) -> bool:
+    """A look at the bytes: most events have none, and an escape could hide a name from the look."""
+    return (
+        b'"revenue"' in properties
+        or b'"order_id"' in properties
+        or b"\\u" in properties
+        or (name or "").lower() == _REFUND
+    )
+
+
+def _money(name: str | None, properties: bytes) -> tuple[str | None, str | None, str | None]:
+    """(revenue, currency, order id) by Segment's e-commerce meaning; refunds are negative."""
+    found = _MONEY.decode(json_object(properties))
+    order_id, event = text(scalar(bytes(found.order_id))), (name or "").lower()
+    if event in _NOT_EARNED:
+        return None, None, None
     written = amount(found.revenue)
-    if name == _REFUND:
+    if event == _REFUND:
         written = written or amount(found.total)
         if written is not None and not written.startswith("-"):
             written = f"-{written}"
-    candidate.revenue, candidate.currency = written, found.currency
-
-
-def _columns(context: bytes) -> dict[str, Any]:
-    """Promoted columns. What has another shape stays in `context` only."""
-    found = one(context, _CONTEXT)
-    if isinstance(found, Rejection):
-        return {}
-    page, campaign = found.page or _Page(), found.campaign or _Campaign()
-    app, system = found.app or _Named(), found.os or _Named()
-    library, device = found.library or _Named(), found.device or _Device()
-    location = found.location or _Location()
-    return present(
-        page_url=page.url,
-        page_path=page.path,
-        page_title=page.title,
-        referrer=page.referrer,
-        campaign_source=campaign.source,
-        campaign_medium=campaign.medium,
-        campaign_name=campaign.name,
-        campaign_term=campaign.term,
-        campaign_content=campaign.content,
-        user_agent=found.userAgent,
-        app_name=app.name,
-        app_version=app.version,
-        os_name=system.name,
-        os_version=system.version,
-        device_type=device.type,
-        device_model=device.model,
-        locale=found.locale,
-        time_zone=found.timezone,
-        country=location.country,
-        region=location.region,
-        city=location.city,
-        library_name=library.name,
-        library_version=library.version,
-    )
+    return written, amount(found.currency), order_id
 
 
 def check_type(kind: str) -> str:
