@@ -34,7 +34,8 @@ def read_body(
     """
     if length is not None and length > max_bytes:
         raise too_large(max_bytes)
-    data = _read_capped(stream, max_bytes)
+    # A known length takes one call: each may wait for the interpreter's lock.
+    data = stream.read(length) if length is not None else _read_capped(stream, max_bytes)
     return _plain(data, encoding.strip().lower(), max_decoded).removeprefix(_UTF8_MARK)
 
 

@@ -33,14 +33,26 @@ class Receipt:
 
     candidates: what was judged
     refused:    by place in the request
-    flags:      of each candidate, bits of transforms.flags
-    event_ids:  of each candidate
+    judged:     what was judged together; the request's own part begins at `start`
     """
 
     candidates: Candidates
     refused: Mapping[int, Rejection]
-    flags: pl.Series
-    event_ids: Sequence[str]
+    judged: Judged
+    start: int = 0
+
+    @property
+    def flags(self) -> list[int]:
+        """Of each candidate, bits of transforms.flags."""
+        return self.judged.flags.slice(self.start, self.candidates.count).to_list()
+
+    @property
+    def event_ids(self) -> Sequence[str]:
+        """Of each candidate, made ones included."""
+        return self.judged.event_ids[self.start : self.start + self.candidates.count]
+
+
+_NOTHING = judge([])
 
 
 class _Waiting:
@@ -88,7 +100,7 @@ class Gatherer:
         """
         size = candidates.messages
         if candidates.count + len(candidates.refused) == 0:
-            return Receipt(candidates, {}, pl.Series(dtype=pl.Int32), ())
+            return Receipt(candidates, {}, _NOTHING)
         waiting = _Waiting(candidates, origin, headers)
         with self._changed:
             if self._closing:
@@ -184,12 +196,7 @@ def _split(batch: list[_Waiting], judged: Judged) -> list[Receipt]:
             at, why = left.pop()
             own[at - start] = why
         receipts.append(
-            Receipt(
-                waiting.candidates,
-                waiting.candidates.refusals(own),
-                judged.flags[start:end],
-                judged.event_ids[start:end],
-            )
+            Receipt(waiting.candidates, waiting.candidates.refusals(own), judged, start)
         )
         start = end
     return receipts

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Mapping
 
 import msgspec
-from werkzeug.datastructures import Headers
 
 from catalog.store import KeyOwner
 from collector.problems import Problem
@@ -73,14 +72,9 @@ class KeyRing:
             self._loaded_at = self._clock()
 
 
-def key_of_headers(headers: Headers, query: Mapping[str, str]) -> str | None:
-    """The key outside the body, if there is one."""
-    return (
-        _of_authorization(headers.get("Authorization", ""))
-        or headers.get("X-Write-Key")
-        or query.get("writeKey")
-        or None
-    )
+def key_of_headers(authorization: str, write_key: str) -> str | None:
+    """The key in the headers Authorization and X-Write-Key, if there is one."""
+    return _of_authorization(authorization) or write_key or None
 
 
 class _KeyOf(msgspec.Struct):
@@ -111,6 +105,8 @@ def _salvaged_key(body: bytes) -> str | None:
 
 
 def _of_authorization(header: str) -> str | None:
+    if not header:
+        return None
     scheme, _, value = header.strip().partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()

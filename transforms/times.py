@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-from transforms.flags import Flag
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,23 +28,3 @@ def parse_us(value: str | int | float) -> int:
         raise TimeError(
             f"time {value!r} is unreadable; send ISO 8601 or epoch milliseconds"
         ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class EventTime:
-    """event_time in us, and what was done to it."""
-
-    at: int
-    flags: Flag
-
-
-def event_time(original: int | None, sent: int | None, received: int) -> EventTime:
-    """All in us. With `sent` the device's clock error cancels: received - (sent - original)."""
-    if original is None:
-        return EventTime(received, Flag.NO_TIME)
-    at, flags = original, Flag(0)
-    if sent is not None and abs(received - sent) > SKEW_US:
-        at, flags = received - (sent - original), Flag.CLOCK_CORRECTED
-    if at > received:
-        at, flags = received, flags | Flag.CLAMPED
-    return EventTime(at, flags)

@@ -7,11 +7,14 @@ columns. What does not is read message by message, with the same outcome for eac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
+from flask import Blueprint, Response, jsonify, request
 
 from catalog.settings import Settings
+from collector import desk
 from collector.problems import Problem, too_large
 from collector.protocols.fields import (
     BROKEN,
@@ -30,6 +33,8 @@ from collector.protocols.fields import (
 from transforms.candidates import Candidate, Candidates
 from transforms.failures import Rejection
 
+bp = Blueprint("segment", __name__)
+
 SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
 # Money is only promised in these, or it is that of another event of the same order.
 _NOT_EARNED = {
@@ -43,9 +48,9 @@ _NOT_EARNED = {
 _REFUND = "order refunded"
 _EMPTY = msgspec.Raw(b"")
 _NULL = msgspec.Raw(b"null")
-_COLUMNS = ("type", "name", "event_id", "user_id", "anonymous_id", "timestamp", "sent_time",
-            "properties", "context", "revenue", "currency", "order_id")  # fmt: skip
-_Row = tuple[Any, ...]
+_COLUMNS = ("name", "event_id", "user_id", "anonymous_id", "timestamp", "sent_time",
+            "properties", "context")  # fmt: skip
+_MONEY_COLUMNS = ("revenue", "currency", "order_id")
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -113,12 +118,12 @@ def single(kind: str, body: bytes, limits: Settings) -> Candidates:
     """Body of `/v1/track` and its sisters. Raises Problem 400 for what is no object at all."""
     if kind not in ("group", "alias"):
         try:
+            body.isascii() or body.decode()  # the decoder passes over values, right or wrong
             message = _USUAL.decode(body)
-            body.isascii() or body.decode()
         except BROKEN:
             pass
         else:
-            return _as_columns([_row(message, kind)], lambda: [body], None)
+            return _as_columns([message], kind, lambda: [body], None)
     members(body)
     return Candidates.of([_candidate(body, None, kind)], [body])
 
@@ -130,45 +135,49 @@ def batch(body: bytes, limits: Settings) -> Candidates:
     too many bytes of them: a small body must not become a large one.
     """
     try:
-        found = _USUAL_BATCH.decode(body)
         body.isascii() or body.decode()  # the decoder passes over values, right or wrong
-        rows = [_row(m, m.type) for m in found.batch if m.type not in ("group", "alias")]
+        found = _USUAL_BATCH.decode(body)
     except BROKEN:
         return _message_by_message(body, limits)
-    shared = json_object(found.context) != b"{}"
-    if shared or len(rows) < len(found.batch) or len(rows) > limits.max_batch_events:
+    messages = found.batch
+    if (
+        len(messages) > limits.max_batch_events
+        or json_object(found.context) != b"{}"
+        or any(m.type in ("group", "alias") for m in messages)
+    ):
         return _message_by_message(body, limits)
 
     def originals() -> Sequence[bytes]:
         return [bytes(raw) for raw in _ORIGINALS.decode(body).batch]
 
-    return _as_columns(rows, originals, sent_us(found.sentAt))
+    return _as_columns(messages, None, originals, found.sentAt)
 
 
-def _as_columns(rows: list[_Row], originals: Any, sent: int | None) -> Candidates:
-    columns = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
-    return Candidates(columns, len(rows), originals, sent_time=sent)
-
-
-def _row(m: _Usual, kind: str | None) -> _Row:
-    """Values of _COLUMNS."""
-    carried = m.traits if kind == "identify" else m.properties
-    properties = bytes(carried)
-    money: tuple[str | None, ...] = (None, None, None)
-    if kind == "track" and _may_hold_money(m.event, properties):
-        money = _money(m.event, properties)
-    return (
-        kind or "",
-        m.event if kind == "track" else m.name,
-        m.messageId,
-        m.userId,
-        m.anonymousId or m.previousId,
-        m.originalTimestamp or m.timestamp,
-        sent_us(m.sentAt) if m.sentAt else None,
-        properties,
-        bytes(m.context),
-        *money,
-    )
+def _as_columns(
+    messages: Sequence[_Usual], kind: str | None, originals: Any, sent: Time
+) -> Candidates:
+    """Columns of messages that are neither group nor alias; `kind` is that of the route."""
+    kinds = [kind or m.type or "" for m in messages]
+    rows = [
+        (
+            m.event if kind == "track" else m.name,
+            m.messageId,
+            m.userId,
+            m.anonymousId or m.previousId,
+            m.originalTimestamp or m.timestamp,
+            m.sentAt,
+            bytes(m.traits if kind == "identify" else m.properties),
+            bytes(m.context),
+        )
+        for kind, m in zip(kinds, messages, strict=True)
+    ]
+    found = zip(_COLUMNS, zip(*rows, strict=True), strict=True) if rows else ()
+    columns: dict[str, Sequence[Any]] = {n: values for n, values in found if any(values)}
+    columns["type"] = kinds
+    if "sent_time" in columns:
+        columns["sent_time"] = [sent_us(at) if at else None for at in columns["sent_time"]]
+    _add_money(columns)
+    return Candidates(columns, len(kinds), originals, sent_us(sent))
 
 
 def _message_by_message(body: bytes, limits: Settings) -> Candidates:
@@ -229,13 +238,26 @@ def _first(*times: Time) -> Time:
     return next((time for time in times if time not in (None, "")), None)
 
 
-def _may_hold_money(name: str | None, properties: bytes) -> bool:
-    """A look at the bytes: most events have none, and an escape could hide a name from the look."""
+def _add_money(columns: dict[str, Sequence[Any]]) -> None:
+    properties = columns.get("properties", ())
+    hinted = [at for at, text in enumerate(properties) if _may_hold_money(text)]
+    if not hinted:
+        return
+    kinds, names = columns["type"], columns.get("name")
+    money: list[tuple[str | None, ...]] = [(None, None, None)] * len(kinds)
+    for at in hinted:
+        if kinds[at] == "track":
+            money[at] = _money(names[at] if names else None, properties[at])
+    columns |= zip(_MONEY_COLUMNS, zip(*money, strict=True), strict=True)
+
+
+def _may_hold_money(properties: bytes) -> bool:
+    """A look before the decoder's: few events have money. An escape could hide a name from it."""
     return (
-        b'"revenue"' in properties
-        or b'"order_id"' in properties
+        b"revenue" in properties
+        or b"order_id" in properties
+        or b"total" in properties
         or b"\\u" in properties
-        or (name or "").lower() == _REFUND
     )
 
 
@@ -253,9 +275,31 @@ def _money(name: str | None, properties: bytes) -> tuple[str | None, str | None,
     return written, amount(found.currency), order_id
 
 
-def check_type(kind: str) -> str:
-    """The message type of a route's last part, long or short. Raises Problem 404."""
-    long = SHORT.get(kind, kind)
-    if long not in SHORT.values():
-        raise Problem(404, "unknown_route", f"/v1/{kind} is no route")
-    return long
+# -- Routes.
+
+
+@bp.post("/v1/batch")
+@bp.post("/v1/b")
+@bp.post("/v1/import")
+def post_batch() -> Response:
+    """Segment batch: {"batch": […], "sentAt"}. 200 once every event is durable.
+
+    A bad event goes to the dead letters; the batch is still answered 200.
+    """
+    desk.take(batch)
+    return jsonify(success=True)
+
+
+@bp.post("/v1/<any(track,identify,page,screen,group,alias,t,i,p,s,g,a):kind>")
+def post_message(kind: str) -> Response:
+    """One Segment message, from a server SDK or (short form) from the browser's."""
+    desk.take(partial(single, SHORT.get(kind, kind)))
+    return jsonify(success=True)
+
+
+@bp.get("/v1/projects/<key>/settings")
+def get_segment_settings(key: str) -> Response:
+    """What Segment's browser SDK asks for at start, so that it needs no CDN."""
+    desk.collaborators().keys.owner(key)
+    integration = {"apiKey": key, "apiHost": f"{request.host}/v1"}
+    return jsonify(integrations={"Segment.io": integration}, plan={}, edgeFunction={})

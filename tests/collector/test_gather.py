@@ -178,7 +178,7 @@ class TestGroupCommit:
             assert set(counted.values()) == {70}
 
     def test_nothing_is_written_for_nothing(self, tmp_path, gatherer) -> None:
-        assert take(gatherer).event_ids == ()
+        assert list(take(gatherer).event_ids) == []
         assert blocks.blocks(tmp_path / "events") == []
 
 
