@@ -3,5 +3,5 @@
 import subprocess
 import sys
 
-for name in ("collector", "pipeline", "freshness"):
+for name in ("collector", "blocks", "bus", "policy", "validation", "pipeline", "freshness"):
     subprocess.run([sys.executable, "-m", f"benchmarks.bench_{name}"], check=True)

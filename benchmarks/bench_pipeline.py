@@ -188,7 +188,7 @@ def main() -> None:
             ),
             ("Headwater's share of that", bare / fast, "x"),
         ],
-        f"{count:,} events of about 500 bytes in {BLOCKS} blocks, direct runner, CPU time of the process",
+        f"{count:,} events of about 500 bytes in {BLOCKS} blocks, direct runner, CPU time",
     )
 
 

@@ -28,7 +28,8 @@ def report(name: str, title: str, figures: list[Figure], note: str) -> None:
     found = {
         "command": f"python -m benchmarks.bench_{name}",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
+        f"Python {platform.python_version()}",
         "note": note,
         "figures": [{"what": w, "value": round(v, 4), "unit": u} for w, v, u in figures],
     }

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from catalog import settings
+from catalog import cli_policy, cli_schemas, settings
 from catalog.store import Catalog, CatalogError
 
 
@@ -49,6 +49,9 @@ def show(catalog: Catalog) -> None:
             if owner.project == slug:
                 click.echo(f"  {owner.source}  {key}")
 
+
+cli_policy.register(main)
+cli_schemas.register(main)
 
 if __name__ == "__main__":
     try:

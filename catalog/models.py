@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, String, UniqueConstraint, func
+from sqlalchemy import (
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    true,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from catalog.policy import BotHandling, IpHandling, SchemaMode
 
 
 class Base(DeclarativeBase):
@@ -21,6 +34,9 @@ class Project(Base):
     slug: Mapped[str] = mapped_column(String(63), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     time_zone: Mapped[str] = mapped_column(String(64))
+    ip: Mapped[IpHandling] = mapped_column(String(9), server_default="none")
+    respect_dnt: Mapped[bool] = mapped_column(Boolean, server_default=true())
+    bots: Mapped[BotHandling] = mapped_column(String(4), server_default="flag")
     created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
     sources: Mapped[list[Source]] = relationship(back_populates="project")
 
@@ -34,6 +50,7 @@ class Source(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
     slug: Mapped[str] = mapped_column(String(63))
+    schema_mode: Mapped[SchemaMode] = mapped_column(String(7), server_default="off")
     created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
     project: Mapped[Project] = relationship(back_populates="sources")
     keys: Mapped[list[WriteKey]] = relationship(back_populates="source")
@@ -48,4 +65,38 @@ class WriteKey(Base):
     source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"))
     created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime, default=None)
+    rate_limit_per_s: Mapped[int | None] = mapped_column(Integer, default=None)
+    daily_quota: Mapped[int | None] = mapped_column(Integer, default=None)
+    max_properties: Mapped[int | None] = mapped_column(Integer, default=None)
     source: Mapped[Source] = relationship(back_populates="keys")
+
+
+class Suppression(Base):
+    """Someone of whom a project stores nothing more. The digest of an id, never the id."""
+
+    __tablename__ = "suppressions"
+    # Ids are never given twice: the newest one tells whether the list has changed.
+    __table_args__ = (UniqueConstraint("project_id", "digest"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
+    project: Mapped[Project] = relationship()
+
+
+class EventSchemaVersion(Base):
+    """One version of the schema of a project's events of one type and name. Never changes."""
+
+    __tablename__ = "event_schemas"
+    __table_args__ = (UniqueConstraint("project_id", "type", "name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    type: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(500))  # empty: all of the type without one of its own
+    version: Mapped[int]  # from 1, without gaps
+    avro: Mapped[str] = mapped_column(Text)  # JSON
+    compatibility: Mapped[str] = mapped_column(String(8))  # that the version was held to
+    created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
+    project: Mapped[Project] = relationship()

@@ -51,6 +51,15 @@ SETTINGS = (
     Setting("max_waiting_events", 200_000, "Events waiting for the disk at most; above: 503."),
     Setting("segment_bytes", 64 << 20, "Size at which the spool starts a new segment, in bytes."),
     Setting("key_refresh_s", 5.0, "How long a collector trusts its copy of the keys, in seconds."),
+    Setting("bus", "spool:", "spool:, spool:/DIRECTORY or pubsub:PROJECT; see docs/bus.md."),
+    Setting("publish_timeout_s", 2.0, "Longest wait for Pub/Sub before events go to disk, in s."),
+    Setting("bus_lanes", 8, "Blocks under way to Pub/Sub at once, for each worker."),
+    Setting("block_bytes", 1_000_000, "Largest block to Pub/Sub, in bytes; at most 10 MB."),
+    Setting("disk_queue_bytes", 8 << 30, "Most that waits on disk for Pub/Sub, in bytes."),
+    Setting("drain_bytes_per_s", 16 << 20, "Fastest emptying of the disk queue, in bytes/s."),
+    Setting("trusted_proxies", 0, "Proxies of yours in front, whose X-Forwarded-For counts."),
+    Setting("geoip_database", "", "Path of a MaxMind .mmdb file for places; empty: no places."),
+    Setting("debug_endpoints", 0, "1: a development server, with /debug/ routes."),
     Setting("live_horizon_s", 600, "How late an event may be and still move live numbers, in s."),
     Setting("archive_every_s", 5, "How long events wait for the next archive file, in seconds."),
     Setting("rollup_every_s", 30.0, "Time between two looks for days to recompute, in seconds."),
@@ -83,6 +92,15 @@ class Settings:
     max_waiting_events: int
     segment_bytes: int
     key_refresh_s: float
+    bus: str
+    publish_timeout_s: float
+    bus_lanes: int
+    block_bytes: int
+    disk_queue_bytes: int
+    drain_bytes_per_s: int
+    trusted_proxies: int
+    geoip_database: str
+    debug_endpoints: int
     live_horizon_s: int
     archive_every_s: int
     rollup_every_s: float
@@ -144,8 +162,11 @@ def _value(setting: Setting, text: str) -> str | int | float:
         raise SettingError(
             f"{setting.variable}={shown} is not {_KINDS[kind]}; {setting.help}"
         ) from None
-    if isinstance(value, int | float) and not 0 < value < math.inf:
-        raise SettingError(f"{setting.variable}={shown} must be above 0; {setting.help}")
+    if isinstance(value, int | float) and not (
+        0 < value < math.inf or value == setting.default == 0
+    ):
+        wanted = "0 or above" if setting.default == 0 else "above 0"
+        raise SettingError(f"{setting.variable}={shown} must be {wanted}; {setting.help}")
     if setting.name.endswith("_port") and isinstance(value, int) and value > _LAST_PORT:
         raise SettingError(f"{setting.variable}={shown} must be 1-{_LAST_PORT}; {setting.help}")
     return value

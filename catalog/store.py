@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
 from catalog.models import Project, Source, WriteKey
+from catalog.policy import DEFAULT_POLICY, MAX_PROPERTIES, SchemaMode, SourcePolicy
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -24,10 +25,11 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """Where events written with a key belong."""
+    """Where events written with a key belong, and what the collector has to heed for them."""
 
     project: str
     source: str
+    policy: SourcePolicy = DEFAULT_POLICY
 
 
 class Catalog:
@@ -71,10 +73,15 @@ class Catalog:
         with Session(self._engine) as session, session.begin():
             self._source(session, project, source)
 
+    def set_source(self, project: str, source: str, *, schema_mode: SchemaMode) -> None:
+        """Change a source, which is made if it is not there. Raises CatalogError."""
+        with self.session() as session, session.begin():
+            self._source(session, project, source).schema_mode = schema_mode
+
     def keys(self) -> dict[str, KeyOwner]:
         """Every key in force, oldest first."""
         query = (
-            select(WriteKey.key, Project.slug, Source.slug)
+            select(WriteKey, Source, Project)
             .join(WriteKey.source)
             .join(Source.project)
             .where(WriteKey.revoked_at.is_(None))
@@ -82,8 +89,13 @@ class Catalog:
         )
         with Session(self._engine) as session:
             return {
-                key: KeyOwner(project, source) for key, project, source in session.execute(query)
+                key.key: KeyOwner(project.slug, source.slug, _policy(project, source, key))
+                for key, source, project in session.execute(query)
             }
+
+    def session(self) -> Session:
+        """A session on the catalogue, for the modules that keep a part of it."""
+        return Session(self._engine)
 
     def time_zones(self) -> dict[str, str]:
         """IANA time zone of every project, by slug, in order of making."""
@@ -105,6 +117,18 @@ class Catalog:
         made = Source(slug=source, project=owner)
         session.add(made)
         return made
+
+
+def _policy(project: Project, source: Source, key: WriteKey) -> SourcePolicy:
+    return SourcePolicy(
+        schema_mode=source.schema_mode,
+        ip=project.ip,
+        respect_dnt=project.respect_dnt,
+        bots=project.bots,
+        rate_limit_per_s=key.rate_limit_per_s,
+        daily_quota=key.daily_quota,
+        max_properties=key.max_properties or MAX_PROPERTIES,
+    )
 
 
 def _check_slug(slug: str) -> None:

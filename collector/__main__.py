@@ -13,6 +13,8 @@ from granian.server import Server
 from catalog import settings as settings_table
 from catalog.settings import SettingError
 from catalog.store import Catalog
+from collector import metrics_files
+from collector.bus.opened import check_bus
 
 _GRACE_S = 15  # for requests under way when a stop is asked for
 
@@ -22,9 +24,11 @@ def main() -> None:
     """Migrate the catalogue, then serve until SIGTERM."""
     try:
         settings = settings_table.read(os.environ)
+        check_bus(settings)
     except SettingError as error:
         sys.exit(f"collector: {error}")
     Catalog(settings.catalog_url).migrate()
+    metrics_files.prepare()
     Server(
         "collector.app:serve",
         factory=True,

@@ -7,22 +7,35 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from catalog import policies
 from catalog import settings as settings_table
+from catalog.schemas import SchemaRegistry
 from catalog.settings import Settings
 from catalog.store import Catalog
-from collector import tracker
-from collector.bus.spool import SpoolPublisher
+from collector import debug, logs
+from collector.bus.opened import open_bus
 from collector.desk import Collaborators
 from collector.gather import Gatherer
+from collector.geo import Geo
+from collector.guard import Guard
 from collector.intake import Intake
 from collector.keys import KeyRing
+from collector.limits import Limits
+from collector.metrics import Metrics, measure
+from collector.privacy import Privacy, behind_proxies
 from collector.problems import Problem, answer
-from collector.routes import bp
+from collector.protocols import snowplow
+from collector.routes import BLUEPRINTS
+from collector.suppression import SuppressionList
+from collector.validation import Validator
+from collector.visitors import Visitors
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -31,37 +44,88 @@ log = logging.getLogger(__name__)
 _CORS_MAX_AGE_S = 3600
 
 
-def create_app(
-    settings: Settings, keys: KeyRing, gatherer: Gatherer, clock: Callable[[], int]
-) -> Flask:
-    """The app. clock: now in us."""
+@dataclass(frozen=True)
+class Parts:
+    """What the app is made of. clock: now in us."""
+
+    settings: Settings
+    keys: KeyRing
+    gatherer: Gatherer
+    guard: Guard
+    metrics: Metrics
+    clock: Callable[[], int]
+
+
+def create_app(parts: Parts) -> Flask:
+    """The app of these parts."""
+    settings, keys, guard = parts.settings, parts.keys, parts.guard
     app = Flask("collector", static_folder=None)
-    app.extensions["collector"] = Collaborators(settings, keys, Intake(gatherer, clock, settings))
-    app.register_blueprint(bp)
-    app.register_blueprint(tracker.bp)
-    app.register_error_handler(Problem, answer)
+    kit = debug.install(app, keys, guard.validator.explain, endpoints=settings.debug_endpoints > 0)
+    intake = Intake(
+        parts.gatherer, guard, parts.metrics, (kit,), parts.clock, settings.max_batch_events
+    )
+    visitors = Visitors(settings.path("visitors"), parts.clock)
+    app.extensions["collector"] = Collaborators(settings, keys, intake, parts.metrics, visitors)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_bug)
     app.after_request(_allow_origin)
     app.wsgi_app = _without_trailing_slash(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = behind_proxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign, assignment]
+    measure(app, parts.metrics)
     return app
 
 
 def serve() -> Flask:
-    """The app of one worker process, on the real catalogue, spool and clock."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    """The app of one worker process, on the real catalogue, bus and clock."""
+    logs.configure()
+    logs.catch_uncaught()
     settings = settings_table.read(os.environ)
-    keys = KeyRing(Catalog(settings.catalog_url).keys, settings.key_refresh_s, time.monotonic)
-    publisher = SpoolPublisher(settings.path("spool"), segment_bytes=settings.segment_bytes)
-    gatherer = Gatherer(publisher, settings.max_waiting_events)
+    catalog = Catalog(settings.catalog_url)
+    metrics = Metrics()
+    gatherer = Gatherer(open_bus(settings), settings.max_waiting_events, metrics)
+    metrics.watch("headwater_collector_waiting_events", gatherer.waiting)
+    metrics.watch("headwater_collector_queued_blocks", lambda: gatherer.bus().queued_blocks)
+    atexit.register(metrics.close)
     atexit.register(gatherer.close)
-    return create_app(settings, keys, gatherer, lambda: time.time_ns() // 1000)
+    return create_app(
+        Parts(
+            settings=settings,
+            keys=KeyRing(catalog.keys, settings.key_refresh_s, time.monotonic),
+            gatherer=gatherer,
+            guard=_guard(settings, catalog),
+            metrics=metrics,
+            clock=lambda: time.time_ns() // 1000,
+        )
+    )
+
+
+def _guard(settings: Settings, catalog: Catalog) -> Guard:
+    refresh_s = settings.key_refresh_s
+    database = settings.geoip_database
+    return Guard(
+        limits=Limits(settings.path("limits"), time.time),
+        privacy=Privacy(Geo(Path(database), time.monotonic) if database else None),
+        people=SuppressionList(
+            lambda known: policies.suppressed(catalog, known), refresh_s, time.monotonic
+        ),
+        validator=Validator(SchemaRegistry(catalog).all, refresh_s, time.monotonic),
+        max_event_bytes=settings.max_event_bytes,
+    )
+
+
+def _answer_problem(problem: Problem) -> Response:
+    response = answer(problem)
+    response.status_code = snowplow.softened(problem.status, request.path)
+    return response
 
 
 def _answer_http(error: HTTPException) -> Response:
     status = error.code or 500
     code = (error.name or "error").lower().replace(" ", "_")
-    response = answer(
+    response = _answer_problem(
         Problem(status, code, f"{request.method} {request.path}: {error.description}")
     )
     if isinstance(error, MethodNotAllowed):
@@ -71,7 +135,8 @@ def _answer_http(error: HTTPException) -> Response:
 
 def _answer_bug(error: Exception) -> Response:
     # The text of an exception may quote an event: its kind and place are enough to find it.
-    log.error("%s on %s", type(error).__name__, request.path, exc_info=_place_only(error))
+    rule = request.url_rule  # not the path: that may hold a key
+    log.error("%s on %s", type(error).__name__, rule, exc_info=_place_only(error))
     return answer(Problem(500, "internal_error", "our fault; try again", 5))
 
 

@@ -14,6 +14,8 @@ from collector.body import read_body
 from collector.gather import Receipt
 from collector.intake import Envelope, Intake
 from collector.keys import KeyRing, key_of_body, key_of_headers
+from collector.metrics import Metrics
+from collector.privacy import sender
 from collector.visitors import Visitors
 from transforms.candidates import Candidates
 
@@ -31,6 +33,7 @@ class Collaborators:
     settings: Settings
     keys: KeyRing
     intake: Intake
+    metrics: Metrics
     visitors: Visitors
 
 
@@ -68,9 +71,13 @@ def take(adapt: Adapter) -> Receipt:
 def take_in(data: bytes, adapt: Adapter, key: str | None) -> Receipt:
     """Take in events from bytes that are not the body, such as a query, or with another key."""
     me, environ = collaborators(), request.environ
+    headers = EnvironHeaders(environ)
     envelope = Envelope(
         owner=me.keys.owner(key),
-        headers=EnvironHeaders(environ),
+        key=key or "",
+        protocol=request.blueprint or "",
+        sender=sender(headers, environ.get("REMOTE_ADDR")),
+        headers=headers,
         body_bytes=len(data),
         retry_count=_retries(environ),
     )

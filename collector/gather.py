@@ -12,10 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import polars as pl
 
-from collector.bus.port import BusBusy, BusError, Publisher
+from collector.bus.port import BusBusy, BusError, BusState, Publisher
+from collector.metrics import Metrics
 from schemas_avro import derive, load
 from transforms.candidates import Candidates
 from transforms.failures import Rejection
@@ -79,8 +81,10 @@ class Gatherer:
                  that are let in have a bounded wait
     """
 
-    def __init__(self, publisher: Publisher, max_waiting: int) -> None:
-        self._publisher, self._max_waiting = publisher, max_waiting
+    def __init__(
+        self, publisher: Publisher, max_waiting: int, metrics: Metrics | None = None
+    ) -> None:
+        self._publisher, self._max_waiting, self._metrics = publisher, max_waiting, metrics
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
@@ -115,11 +119,19 @@ class Gatherer:
             raise waiting.error or BusError("not stored")
         return waiting.receipt
 
+    def waiting(self) -> int:
+        """Events that wait."""
+        return self._waiting
+
     def healthy(self) -> bool:
         """Could an event be handed over now?"""
         alive = all(thread.is_alive() for thread in self._threads)
         has_room = self._waiting < self._max_waiting
         return alive and has_room and not self._closing and self._publisher.healthy()
+
+    def bus(self) -> BusState:
+        """How the bus stands."""
+        return self._publisher.state()
 
     def close(self) -> None:
         """Write what waits, then refuse the rest and close the publisher."""
@@ -180,7 +192,14 @@ class Gatherer:
             for headers in (waiting.headers(),)
             for at in sorted(receipt.refused)
         ]
-        self._publisher.publish(judged.rows, pl.DataFrame(dead, schema=_DEAD_TYPES, orient="row"))
+        letters = pl.DataFrame(dead, schema=_DEAD_TYPES, orient="row")
+        started = perf_counter()
+        size = self._publisher.publish(judged.rows, letters)
+        if self._metrics:
+            took = perf_counter() - started
+            self._metrics.observe("headwater_collector_publish_seconds", took)
+            self._metrics.observe("headwater_collector_block_rows", judged.rows.height)
+            self._metrics.count("headwater_collector_block_bytes", amount=size)
         return receipts
 
 

@@ -86,8 +86,9 @@ def get_pinned_tracker(digest: str) -> Response:
 def get_tracker_facts() -> Response:
     """Version, hash, sizes and the line to paste: {version, integrity, url, …, snippet}."""
     now = current()
-    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)  # only shown, never trusted
-    url = f"{'https' if scheme == 'https' else 'http'}://{request.host}/tracker.{now.digest}.js"
+    # Only shown, never trusted: behind a proxy that ends TLS the request itself came by http.
+    secure = "https" in (request.scheme, request.headers.get("X-Forwarded-Proto"))
+    url = f"{'https' if secure else 'http'}://{request.host}/tracker.{now.digest}.js"
     answer = jsonify(
         version=now.version,
         integrity=now.integrity,

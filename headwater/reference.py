@@ -17,9 +17,12 @@ from flask import Blueprint, Flask
 
 import beam_pipelines.jobs
 import catalog.__main__
+import collector.debug
+import collector.metrics
 import collector.routes
 import headwater.cli
 import reports.routes
+import reports.schemas
 from catalog.settings import SETTINGS, Settings, read
 from schemas_avro import load, names
 from schemas_avro.tables import LIVE_KEY, LIVE_VALUES, TABLES
@@ -42,8 +45,9 @@ def reference(makefile: str) -> str:
         ("Records", _records()),
         ("Tables", _tables()),
         ("Dead letters", _reasons()),
-        ("HTTP: collector", _routes(collector.routes.bp)),
-        ("HTTP: reports", _routes(reports.routes.bp)),
+        ("HTTP: collector", _routes(*collector.routes.BLUEPRINTS, collector.debug.bp)),
+        ("HTTP: reports", _routes(reports.routes.bp, reports.schemas.bp)),
+        ("Collector metrics", _collector_metrics()),
         ("Commands", _commands()),
         ("Jobs", _jobs()),
         ("Make targets", _targets(makefile)),
@@ -137,9 +141,10 @@ def _reasons() -> str:
     return _table(("reason", "remedy"), ((_code(r.value), REMEDIES[r]) for r in Reason))
 
 
-def _routes(blueprint: Blueprint) -> str:
+def _routes(*blueprints: Blueprint) -> str:
     app = Flask("reference", static_folder=None)
-    app.register_blueprint(blueprint)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
     rows = (
         (
             "/".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})),
@@ -149,6 +154,11 @@ def _routes(blueprint: Blueprint) -> str:
         for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
     )
     return _table(("method", "path", "answer"), rows)
+
+
+def _collector_metrics() -> str:
+    rows = ((_code(name), *rest) for name, *rest in collector.metrics.table())
+    return _table(("metric", "kind", "labels", "unit", "meaning"), rows)
 
 
 def _commands() -> str:
@@ -161,6 +171,9 @@ def _commands() -> str:
 
 def _click(prefix: str, group: click.Group) -> Iterator[tuple[str, str, str]]:
     for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _click(f"{prefix} {name}", command)
+            continue
         arguments = [p for p in command.params if isinstance(p, click.Argument)]
         options = [p for p in command.params if isinstance(p, click.Option)]
         words = " ".join([prefix, name, *(p.human_readable_name.upper() for p in arguments)])

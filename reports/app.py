@@ -14,8 +14,10 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from catalog import settings as settings_table
+from catalog.schemas import SchemaRegistry
 from catalog.settings import Settings
 from catalog.store import Catalog
+from reports import schemas
 from reports.ledger import Books
 from reports.live.store import LiveStore
 from reports.present import clock as clock_text
@@ -65,6 +67,7 @@ def create_app(
         books=Books(settings.path("spool"), warehouse.files),
     )
     app.register_blueprint(bp)
+    schemas.install(app, SchemaRegistry(Catalog(settings.catalog_url)), warehouse)
     app.register_error_handler(HTTPException, _sorry)
     app.register_error_handler(QueryFailed, _not_now)
     app.register_error_handler(Exception, _our_fault)

@@ -52,7 +52,7 @@ _SHAPE = _shape()
 
 
 def promote(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with the promoted columns filled from `context` where they have no value yet.
+    """`rows` with the promoted columns filled from `context`, where that has them.
 
     rows: all columns of event.avsc. A context of another shape promotes nothing and stays as it
     is; whether it does is decided by it alone, not by its company.
@@ -70,7 +70,8 @@ def promote(rows: pl.DataFrame) -> pl.DataFrame:
         columns.append(pl.when(value != "").then(value).alias(f"_{name}"))
     promoted = found.select("context", *columns)
     joined = rows.join(promoted, on="context", how="left", maintain_order="left")
-    filled = [pl.coalesce(name, f"_{name}").alias(name) for name in PATHS]
+    # What the event says of itself goes before what its request said.
+    filled = [pl.coalesce(f"_{name}", name).alias(name) for name in PATHS]
     return joined.with_columns(filled).select(rows.columns)
 
 

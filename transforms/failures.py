@@ -17,6 +17,8 @@ class Reason(StrEnum):
     NO_PERSON = "no_person"
     ID_TOO_LONG = "id_too_long"
     EVENT_TOO_LARGE = "event_too_large"
+    TOO_MANY_PROPERTIES = "too_many_properties"
+    SCHEMA_MISMATCH = "schema_mismatch"
     BAD_TIME = "bad_time"
     TIME_OUT_OF_RANGE = "time_out_of_range"
     BAD_MONEY = "bad_money"
@@ -33,6 +35,8 @@ REMEDIES = {
     Reason.NO_PERSON: "Send a user id or an anonymous id.",
     Reason.ID_TOO_LONG: "Shorten the id to 100 characters; a hash of a long one does.",
     Reason.EVENT_TOO_LARGE: "Send less with the event, or raise HEADWATER_MAX_EVENT_BYTES.",
+    Reason.TOO_MANY_PROPERTIES: "Send fewer properties, or one that holds a list or an object.",
+    Reason.SCHEMA_MISMATCH: "Send the field that the message names as the event's schema has it.",
     Reason.BAD_TIME: "Write times as ISO 8601 with an offset, or as epoch milliseconds.",
     Reason.TIME_OUT_OF_RANGE: "The sender's clock was not set: correct the time and send it again.",
     Reason.BAD_MONEY: "Send revenue as a decimal number, with its currency as an ISO 4217 code.",

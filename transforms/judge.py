@@ -19,7 +19,7 @@ from transforms.candidates import Candidates
 from transforms.failures import Reason, Rejection
 from transforms.flags import Flag
 from transforms.money import MoneyError, to_minor
-from transforms.times import OLDEST_US, SKEW_US, TimeError, parse_us
+from transforms.times import OLDEST_US, SKEW_US, YEARS_US, TimeError, parse_us
 
 MAX_ID = 100  # characters
 TYPES = ("alias", "group", "identify", "page", "screen", "track")
@@ -180,8 +180,9 @@ def _price(columns: _Columns) -> _Why:
     return refused
 
 
-# -- In polars, in one go: each call into it costs more than a short column, most of all under load,
-# -- where every return from it has to win the interpreter's lock again. So are expressions made once.
+# -- In polars, in one go: each call into it costs more than a short column, most of all under
+# -- load, where every return from it has to win the interpreter's lock again. Expressions are
+# -- made once for the same reason.
 
 _TIME, _ORIGINAL_TIME, _RECEIVED = map(pl.col, ("timestamp", "original_time", "received_time"))
 _NULLS = {
@@ -197,13 +198,14 @@ _OBJECTS = [
     .alias(name)
     for name in _JSON
 ]
-_ORIGINAL = (
+_PARSED = (
     pl.when(_TIME != "")
     .then(_TIME)
     .str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     .dt.timestamp("us")
-    .alias("original_time")
 )
+# Years that other readers of an archive do not know are no times here either.
+_ORIGINAL = pl.when(_PARSED.is_between(*YEARS_US)).then(_PARSED).alias("original_time")
 _AHEAD = _RECEIVED - pl.col("sent_time")
 _SKEWED = _ORIGINAL_TIME.is_not_null() & (_AHEAD.abs() > SKEW_US).fill_null(False)
 _HAPPENED = [

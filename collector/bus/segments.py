@@ -1,92 +1,93 @@
-"""Appends blocks to the segments of one producer, and repairs them after a crash."""
+"""Appends frames to segments, and repairs those after a crash. Spool and disk queue alike."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from collector.bus.port import BusError, BusFull
 from schemas_avro import block
 from schemas_avro.record import Record
 from schemas_avro.segment import SUFFIX, Damaged, Whole, first_seq, frame, read_frame, segment_name
 
 log = logging.getLogger(__name__)
 _PROBE_BYTES = 1 << 16
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-@dataclass
-class _End:
-    """Where a producer's log ends: the next block's number, and rows written before it."""
+class SegmentLog:
+    """Frames appended to the segments of one slot; the slot's one writer. Not thread-safe.
 
-    seq: int = 0
-    first_row: int = 0
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """A frame ready to be appended, and where the log ends after it."""
-
-    data: bytes
-    end: _End
-
-
-class SegmentWriter:
-    """The one writer of a producer's directory. Not thread-safe.
-
-    A producer is a slot: `<topic>/<name>-<slot>-<8 random hex digits>`, held by a file lock for
+    A slot is a directory `<topic>/<name>-<slot>-<8 random hex digits>`, held by a file lock for
     the life of the process. The first free slot is taken again after a restart, so that its
-    block numbers go on without a gap; the digits keep a wiped spool from reusing old numbers.
+    numbers go on without a gap; the digits keep a wiped directory from reusing old numbers.
+
+    number_of: reads a frame's number out of its payload; None: frames are counted
+    last:      payload of the last whole frame found when the log was opened
+    next:      number of the next frame; segments are named by that of their first
     """
 
-    def __init__(self, topic: Path, name: str, record: Record, segment_bytes: int) -> None:
-        self._record = record
+    def __init__(
+        self,
+        topic: Path,
+        name: str,
+        segment_bytes: int,
+        number_of: Callable[[bytes], int] | None = None,
+    ) -> None:
         self._segment_bytes = segment_bytes
         self.directory, lock = _take_slot(topic, name)
         self._lock: int | None = lock
-        self.producer = self.directory.name
         self._file: int | None = None
-        self._end, reusable = _recover(self.directory)
-        self._open(reusable or self.directory / segment_name(self._end.seq))
+        self.path, self.size = self.directory, 0  # of the segment in hand
+        found = _recover(self.directory)
+        self.last, self.next = found.last, found.next
+        if number_of is not None and found.last is not None:
+            self.next = number_of(found.last) + 1
+        self._open(found.reusable or self.directory / segment_name(self.next))
 
-    def seal(self, rows: pl.DataFrame, rejected: int) -> Sealed:
-        """The rows as the next block. Nothing is written yet, and the number is not used up.
-
-        Raises ValueError for more than a block may hold.
-        """
-        meta = block.new_meta(
-            rows,
-            producer=self.producer,
-            seq=self._end.seq,
-            first_row=self._end.first_row,
-            rejected=rejected,
-        )
-        end = _End(meta.seq + 1, meta.first_row + meta.count)
-        return Sealed(frame(block.encode(self._record, rows, meta)), end)
-
-    def append(self, sealed: Sealed) -> None:
-        """Write the newest sealed block and wait until the disk has it. Raises OSError.
+    def append(self, data: bytes, frames: int = 1) -> None:
+        """Write frames and wait until the disk has them. Raises OSError.
 
         After an error the file is as before: no half frame is left in front of a later one.
         """
-        if self._size >= self._segment_bytes:
-            self._open(self.directory / segment_name(self._end.seq))
+        if self.size >= self._segment_bytes:
+            self.roll()
         assert self._file is not None
         try:
             written = 0
-            while written < len(sealed.data):
-                written += os.write(self._file, sealed.data[written:])
+            while written < len(data):
+                written += os.write(self._file, data[written:])
             os.fdatasync(self._file)
         except OSError:
             self._cut()
             raise
-        self._size += len(sealed.data)
-        self._end = sealed.end
+        self.size += len(data)
+        self.next += frames
+
+    def roll(self) -> None:
+        """Go on in a new segment. Raises OSError."""
+        self._open(self.directory / segment_name(self.next))
+
+    def clear(self) -> None:
+        """Empty the segment in hand: nobody needs its frames any more. Raises OSError.
+
+        Needs no room, so that a full disk can be freed.
+        """
+        assert self._file is not None
+        os.ftruncate(self._file, 0)
+        self.size = 0
+        named = self.directory / segment_name(self.next)
+        os.rename(self.path, named)
+        self.path = named
 
     def writable(self) -> bool:
         """Would the disk take bytes now? Tried beside the segments; any thread may ask."""
@@ -110,38 +111,108 @@ class SegmentWriter:
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         if self._file is not None:
             os.close(self._file)
-        self._file, self._size = opened, os.fstat(opened).st_size
+        self._file, self.path, self.size = opened, path, os.fstat(opened).st_size
         _sync_directory(self.directory)  # else a crash could lose the name of a synced file
 
     def _cut(self) -> None:
         """Back to the last whole frame."""
         assert self._file is not None
         try:
-            os.ftruncate(self._file, self._size)
+            os.ftruncate(self._file, self.size)
         except OSError as error:
             # Half a frame stays. The next block lies behind it, and a reader passes over it; a
             # later cut must not reach into that block.
-            self._size = os.fstat(self._file).st_size
-            log.error("half a frame stays in the spool: %s", error.strerror)
+            self.size = os.fstat(self._file).st_size
+            log.error("half a frame stays in %s: %s", self.path.name, error.strerror)
+
+
+@dataclass
+class _End:
+    """Where a producer's log ends: the next block's number, and rows written before it."""
+
+    seq: int = 0
+    first_row: int = 0
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A frame ready to be appended, and where the log ends after it."""
+
+    data: bytes
+    end: _End
+
+
+class SegmentWriter:
+    """Numbers rows as the blocks of one producer, which is its slot. Not thread-safe."""
+
+    def __init__(self, topic: Path, name: str, record: Record, segment_bytes: int) -> None:
+        self._record = record
+        self._log = SegmentLog(topic, name, segment_bytes, lambda data: block.read_meta(data).seq)
+        self.directory = self._log.directory
+        self.producer = self.directory.name
+        self._end = _End(self._log.next)
+        if self._log.last is not None:
+            meta = block.read_meta(self._log.last)
+            self._end = _End(meta.seq + 1, meta.first_row + meta.count)
+
+    def seal(self, rows: pl.DataFrame, rejected: int) -> Sealed:
+        """The rows as the next block. Nothing is written yet, and the number is not used up.
+
+        Raises ValueError for more than a block may hold.
+        """
+        meta = block.new_meta(
+            rows,
+            producer=self.producer,
+            seq=self._end.seq,
+            first_row=self._end.first_row,
+            rejected=rejected,
+        )
+        end = _End(meta.seq + 1, meta.first_row + meta.count)
+        return Sealed(frame(block.encode(self._record, rows, meta)), end)
+
+    def append(self, sealed: Sealed) -> None:
+        """Write the newest sealed block and wait until the disk has it. Raises OSError."""
+        self._log.append(sealed.data)
+        self._end = sealed.end
+
+    def writable(self) -> bool:
+        """Would the disk take bytes now? Any thread may ask."""
+        return self._log.writable()
+
+    def close(self) -> None:
+        """Give the slot back. A second time does nothing."""
+        self._log.close()
+
+
+def refusal(error: OSError, where: str) -> BusError:
+    """What to tell a sender after `append` failed."""
+    refused = BusFull if error.errno in _FULL else BusError
+    return refused(f"{where}: {error.strerror or 'write failed'}")
+
+
+def segments(directory: Path) -> list[Path]:
+    """Segment files of a slot, in order."""
+    return sorted(path for path in directory.iterdir() if path.name.endswith(SUFFIX))
 
 
 def _take_slot(topic: Path, name: str) -> tuple[Path, int]:
     topic.mkdir(parents=True, exist_ok=True)
     there = sorted(p for p in topic.iterdir() if p.is_dir() and p.name.startswith(f"{name}-"))
     for directory in there:
-        lock = _try_lock(directory)
+        lock = try_lock(directory)
         if lock is not None:
             return directory, lock
     while True:
         made = topic / f"{name}-{len(there)}-{secrets.token_hex(4)}"
         made.mkdir()
-        lock = _try_lock(made)
+        lock = try_lock(made)
         if lock is not None:
             _sync_directory(topic)
             return made, lock
 
 
-def _try_lock(directory: Path) -> int | None:
+def try_lock(directory: Path) -> int | None:
+    """A handle that holds the slot until it is closed; None while somebody else holds it."""
     handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,33 +222,43 @@ def _try_lock(directory: Path) -> int | None:
     return handle
 
 
-def _recover(directory: Path) -> tuple[_End, Path | None]:
-    """Where the log goes on, and the segment to append to; None: a new one is needed."""
-    segments = sorted(p for p in directory.iterdir() if p.name.endswith(SUFFIX))
-    for path in reversed(segments):
-        end, whole_bytes, damaged = _scan(path)
+@dataclass(frozen=True)
+class _Found:
+    """What `_recover` found: where the log goes on, and the segment to append to, if one may be."""
+
+    next: int
+    last: bytes | None = None
+    reusable: Path | None = None
+
+
+def _recover(directory: Path) -> _Found:
+    """Cuts torn tails. Nothing is appended behind damage, nor to a segment with a successor."""
+    paths = segments(directory)
+    next_frame = first_seq(paths[-1].name) if paths else 0
+    for path in reversed(paths):
+        last, frames, whole_bytes, damaged = _scan(path)
         if path.stat().st_size > whole_bytes:
             _cut_torn_tail(path, whole_bytes)
-        if end is not None:
-            # Nothing is appended behind damage, nor to a segment that has a successor.
-            last = path is segments[-1] and not damaged
-            return end, path if last else None
-    return _End(first_seq(segments[-1].name) if segments else 0), None
+        if last is not None:
+            if path is not paths[-1]:
+                return _Found(next_frame, last)
+            return _Found(next_frame + frames, last, None if damaged else path)
+    return _Found(next_frame)
 
 
-def _scan(path: Path) -> tuple[_End | None, int, bool]:
-    """End after the last whole block, bytes up to there, and whether damage lies before it."""
-    end, at, damaged = None, 0, False
+def _scan(path: Path) -> tuple[bytes | None, int, int, bool]:
+    """Last whole frame's payload, frames, bytes up to its end, and whether damage lies before."""
+    last, frames, at, damaged = None, 0, 0, False
     with path.open("rb") as file:
         while (found := read_frame(file, at)) is not None:
+            frames += 1
             match found:
                 case Whole(payload, _):
-                    meta = block.read_meta(payload)
-                    end = _End(meta.seq + 1, meta.first_row + meta.count)
+                    last = payload
                 case Damaged():
                     damaged = True
             at = found.end
-    return end, at, damaged
+    return last, frames, at, damaged
 
 
 def _cut_torn_tail(path: Path, at: int) -> None:

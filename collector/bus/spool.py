@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import polars as pl
 
-from collector.bus.port import BusError, BusFull
-from collector.bus.segments import SegmentWriter
+from collector.bus.port import BusError, BusState
+from collector.bus.segments import SegmentWriter, refusal
 from schemas_avro import load
 
 PRODUCER = "collector"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class SpoolPublisher:
@@ -27,23 +25,24 @@ class SpoolPublisher:
         )
         self._failing = self._closed = False
 
-    def publish(self, rows: pl.DataFrame, dead: pl.DataFrame) -> None:
+    def publish(self, rows: pl.DataFrame, dead: pl.DataFrame) -> int:
         """See Publisher."""
         if self._closed:
             raise BusError("the spool is closed")
         # Both are made before either is written: after a row that cannot be encoded nothing is.
         letters = self._dead.seal(dead, 0) if dead.height else None
         events = self._events.seal(rows, dead.height) if rows.height else None
+        size = 0
         try:
-            if letters is not None:
-                self._dead.append(letters)
-            if events is not None:
-                self._events.append(events)
+            for log, sealed in ((self._dead, letters), (self._events, events)):
+                if sealed is not None:
+                    log.append(sealed)
+                    size += len(sealed.data)
         except OSError as error:
             self._failing = True
-            refused = BusFull if error.errno in _FULL else BusError
-            raise refused(error.strerror or "write failed") from error
+            raise refusal(error, "spool") from error
         self._failing = False
+        return size
 
     def healthy(self) -> bool:
         """Did the newest write succeed, or would one now?
@@ -51,6 +50,10 @@ class SpoolPublisher:
         The disk is tried, because nobody sends events to a collector that says it is not ready.
         """
         return not self._closed and (not self._failing or self._events.writable())
+
+    def state(self) -> BusState:
+        """See Publisher."""
+        return BusState("up" if self.healthy() else "down")
 
     def close(self) -> None:
         """See Publisher."""

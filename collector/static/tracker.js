@@ -85,8 +85,9 @@
     put = (type, fields) => {
       granted();
       if (state == 'denied') return;
-      // A thousand events is full, and the oldest stay. They say where a visit came from, and a page that goes wild loses
-      // its own flood, not what came before it. The next event that fits says how many did not.
+      // A thousand events is full, and the oldest stay. They say where a visit came from, and a
+      // page that goes wild loses its own flood, not what came before it. The next event that fits
+      // says how many did not.
       if (names('q')[999]) return drop(1);
       const time = new Date(), messageId = random(), campaign = {};
       let [sessionId, seen] = (read('s') || '').split('.');
@@ -181,7 +182,8 @@
         sent.forEach(erase);
       }
     },
-    // One tab at a time, where the browser has locks. Without, the worst is a second copy.
+    // One tab at a time, where the browser has locks. What one took out of the storage, another
+    // sees a moment later, so a request may still be sent twice; without locks, each would be.
     send = () => {
       const wait = pause(), done = () => (busy = 0);
       if (busy || wait == HOUR) return busy;
@@ -254,7 +256,8 @@
     },
     watch = () => {
       observer = new PerformanceObserver(list => list.getEntries().forEach(measure));
-      for (const type of ['navigation', 'paint', 'largest-contentful-paint', 'event', 'layout-shift'])
+      for (const type of
+        ['navigation', 'paint', 'largest-contentful-paint', 'event', 'layout-shift'])
         observer.observe({type, buffered: true, durationThreshold: 16});
       vitals.CLS = window.LayoutShift && 0; // not every browser measures it
     },

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,63 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from catalog import settings as settings_table
+from catalog.policies import Suppressed
+from catalog.schemas import Registered
 from catalog.store import KeyOwner
-from collector.app import create_app
+from collector.app import Parts, create_app
 from collector.bus.port import Publisher
 from collector.bus.spool import SpoolPublisher
 from collector.gather import Gatherer
+from collector.guard import Guard
 from collector.keys import KeyRing
+from collector.limits import Limits
+from collector.metrics import Metrics
+from collector.privacy import Privacy
+from collector.suppression import SuppressionList
+from collector.validation import Validator
 from tests.collector import blocks
 
 NOW = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z in us
 KEY = "hw_test"
+OWNERS = {KEY: KeyOwner("shop", "web")}
 
 
-def client_of(publisher: Publisher, data: Path, **given: Any) -> tuple[FlaskClient, Gatherer]:
-    """A client of an app on this publisher; `given` are settings. Close the gatherer after use."""
+@dataclass(frozen=True)
+class Served:
+    """An app in this process."""
+
+    client: FlaskClient
+    gatherer: Gatherer
+    close: Callable[[], None]
+
+
+def serve(
+    publisher: Publisher,
+    data: Path,
+    owners: Mapping[str, KeyOwner] = OWNERS,
+    schemas: Callable[[], Iterable[Registered]] = tuple,
+    **given: Any,
+) -> Served:
+    """An app on this publisher; `given` are settings."""
     environ = {f"HEADWATER_{name.upper()}": str(value) for name, value in given.items()}
     settings = settings_table.read({"HEADWATER_DATA_DIR": str(data), **environ})
-    keys = KeyRing(lambda: {KEY: KeyOwner("shop", "web")}, 5, lambda: 0.0)
-    gatherer = Gatherer(publisher, settings.max_waiting_events)
-    return create_app(settings, keys, gatherer, lambda: NOW).test_client(), gatherer
+    gatherer, metrics = Gatherer(publisher, settings.max_waiting_events), Metrics()
+    guard = Guard(
+        Limits(settings.path("limits"), lambda: NOW / 1e6),
+        Privacy(None),
+        SuppressionList(lambda known: Suppressed((0, 0), {}), 5, lambda: 0.0),
+        Validator(schemas, 5, lambda: 0.0),
+        settings.max_event_bytes,
+    )
+    keys = KeyRing(lambda: owners, 5, lambda: 0.0)
+    app = create_app(Parts(settings, keys, gatherer, guard, metrics, lambda: NOW))
+
+    def end() -> None:
+        gatherer.close()
+        guard.limits.close()
+        metrics.close()
+
+    return Served(app.test_client(), gatherer, end)
 
 
 class Collector:
@@ -38,8 +77,8 @@ class Collector:
 
     def __init__(self, spool: Path, **settings: Any) -> None:
         self.spool = spool
-        publisher = SpoolPublisher(spool, segment_bytes=1 << 40)
-        self.client, self.gatherer = client_of(publisher, spool.parent, **settings)
+        served = serve(SpoolPublisher(spool, segment_bytes=1 << 40), spool.parent, **settings)
+        self.client, self.gatherer, self.close = served.client, served.gatherer, served.close
 
     def post(self, path: str, body: Any, **headers: str) -> TestResponse:
         """Bytes are sent as they are, anything else as JSON."""
@@ -60,4 +99,4 @@ class Collector:
 def collector(tmp_path: Path) -> Iterator[Collector]:
     made = Collector(tmp_path / "spool")
     yield made
-    made.gatherer.close()
+    made.close()

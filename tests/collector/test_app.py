@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from collector.bus.port import BusBusy, BusError, BusFull
-from tests.collector.conftest import KEY, NOW, Collector, client_of
+from collector.bus.port import BusBusy, BusError, BusFull, BusState
+from tests.collector.conftest import KEY, NOW, Collector, serve
 from transforms.flags import Flag
 
 DAY_MS = 86_400_000
@@ -103,7 +103,7 @@ def test_the_answer_table(tmp_path, path, body, status, code, accepted, reasons)
     collector = Collector(tmp_path / "spool", max_batch_events=200)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = collector.post(path, data, Origin="https://shop.example")
-    collector.gatherer.close()
+    collector.close()
     assert answer.status_code == status
     assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
     if status != 200:
@@ -122,13 +122,13 @@ def test_the_answer_table(tmp_path, path, body, status, code, accepted, reasons)
 def test_one_bad_event_among_a_hundred(collector) -> None:
     bad = {"type": "track", "userId": "u", "properties": {"price": [1, 2.50]}}
     events = [*many(60), bad, *many(39)]
-    answer = collector.post("/v1/batch", {"batch": events}, Cookie="secret", X_Sdk="kept")
+    answer = collector.post("/v1/batch", {"batch": events}, Cookie="secret", X_Retry_Count="2")
     assert (answer.status_code, answer.json) == (200, {"success": True})
     assert len(collector.rows()) == 99
     (letter,) = collector.dead()
     assert json.loads(letter.pop("original")) == bad
     headers = json.loads(letter.pop("headers"))
-    assert headers["X-Sdk"] == "kept"
+    assert headers["X-Retry-Count"] == "2"
     assert not {"cookie", "x-write-key", "authorization"} & {name.lower() for name in headers}
     assert len(letter.pop("dead_letter_id")) == 32
     assert letter == {
@@ -254,6 +254,9 @@ class Failing:
     def healthy(self) -> bool:
         return False
 
+    def state(self) -> BusState:
+        return BusState("down", "broken")
+
     def close(self) -> None: ...
 
 
@@ -268,7 +271,7 @@ class Failing:
 )
 @pytest.mark.parametrize("path", ["/v1/track", "/v1/events"])
 def test_a_bus_that_fails(tmp_path, caplog, path, error, status, code, retry_after_s) -> None:
-    client, _ = client_of(Failing(error), tmp_path)
+    client = serve(Failing(error), tmp_path).client
     headers = {"X-Write-Key": KEY, "Origin": "https://a.example"}
     body = message(name="x", user_id="u", secret="ann@example.com")
     with caplog.at_level(logging.DEBUG):
@@ -283,7 +286,9 @@ def test_a_bus_that_fails(tmp_path, caplog, path, error, status, code, retry_aft
 
 
 def test_ready_is_not_alive(tmp_path) -> None:
-    client, _ = client_of(Failing(BusError("broken")), tmp_path)
+    client = serve(Failing(BusError("broken")), tmp_path).client
     assert client.get("/health").json == {"alive": True}
     answer = client.get("/health/bus")
-    assert (answer.status_code, answer.json) == (503, {"healthy": False})
+    assert answer.status_code == 503
+    assert answer.json["healthy"] is False
+    assert (answer.json["bus"], answer.json["error"]) == ("down", "broken")

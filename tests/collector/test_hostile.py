@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_from_bytes, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +21,10 @@ from transforms.failures import Reason
 ROUTES = [
     *("/v1/batch", "/v1/b", "/v1/import", "/v1/events", "/v1/track", "/v1/identify", "/v1/page"),
     *("/v1/screen", "/v1/group", "/v1/alias", "/v1/t", "/v1/i", "/v1/p", "/v1/s", "/v1/g", "/v1/a"),
+    *("/batch", "/capture", "/e", "/i/v0/e", "/i/v1/analytics/events", "/track", "/import"),
+    *("/engage", "/2/httpapi", "/identify", "/cloudevents", "/api/event", "/api/s/track"),
+    *("/api/s/event", "/api/s/s2s/batch", "/com.snowplowanalytics.snowplow/tp2"),
+    *("/flags", "/decide", "/i", "/v1/pixel.gif", "/com.snowplowanalytics.snowplow/x"),
     *("/", "/v1", "/v1/unknown", "/health", "/health/bus", "/v1/projects/hw_test/settings"),
 ]
 FAST = settings(
@@ -43,6 +49,15 @@ TIMES = st.sampled_from(
     ["0", "-1", "1e300", "9" * 400, '"9999-12-31T23:59:59-23:59"', '"0001-01-01T00:00:00+23:59"',
      '"24:00"', '"2027-W02"', '""', "1.5", "true"]
 )  # fmt: skip
+OTHER_NAMES = ["e", "eid", "uid", "dtm", "ttm", "stm", "ue_px", "ue_pr", "cx", "co", "tr_tt",
+               "tr_cu", "aid", "res", "tv", "url", "event", "uuid", "distinct_id", "timestamp",
+               "properties", "$set", "options", "event_type", "user_id", "device_id", "time",
+               "price", "quantity", "revenue", "currency", "event_properties", "user_properties",
+               "groups", "specversion", "id", "source", "type", "subject", "data", "data_base64",
+               "n", "u", "d", "p", "$", "$distinct_id", "$time", "$append"]  # fmt: skip
+INNER_NAMES = ["$current_url", "$insert_id", "distinct_id", "$device_id", "token", "time", "$ip",
+               "revenue", "$revenue", "currency", "$amount", "schema", "data", "$set", "$groups",
+               "$price", "$quantity", "order_id", "amount", "user_id"]  # fmt: skip
 # Bytes that are wrong in one way each; brackets and quotes match, as every encoder makes them.
 WRONG = st.sampled_from(
     [b'{"a":NaN}', b'{"a":"\\ud83d"}', b'{"a":"\xe9"}', b'{"a":"\x00"}', b'{"a":"\\q"}', b"5",
@@ -56,6 +71,23 @@ def odd_events(names: list[str]) -> st.SearchStrategy[bytes]:
     special = st.one_of(MONEY, TIMES).map(str.encode)
     value = JSON.map(lambda v: json.dumps(v).encode()) | special
     members = st.lists(st.tuples(st.sampled_from(names), value), max_size=6)
+    return members.map(
+        lambda pairs: b"{" + b",".join(b'"%s":%s' % (n.encode(), v) for n, v in pairs) + b"}"
+    )
+
+
+def other_events() -> st.SearchStrategy[bytes]:
+    """Events of the other protocols: known kinds, odd members, and objects within objects."""
+    kind = st.sampled_from(
+        ["pv", "pp", "se", "ue", "tr", "ti", "$pageview", "$screen", "$identify", "$set", "1.0",
+         "$create_alias", "$groupidentify", "$groupidentify", "$mp_web_page_view", "pageview"]
+    ).map(lambda name: json.dumps(name).encode())  # fmt: skip
+    inner = odd_events(INNER_NAMES)
+    packed = inner.map(lambda text: json.dumps(base64.b64encode(text).decode()).encode())
+    url = st.sampled_from([b'"http://[x"', b'"/a?utm_source=%FF"', b'"http://x/?utm_source=a&b"'])
+    value = JSON.map(lambda v: json.dumps(v).encode()) | kind | inner | packed | url
+    value |= st.one_of(MONEY, TIMES).map(str.encode)
+    members = st.lists(st.tuples(st.sampled_from(OTHER_NAMES), value), max_size=9)
     return members.map(
         lambda pairs: b"{" + b",".join(b'"%s":%s' % (n.encode(), v) for n, v in pairs) + b"}"
     )
@@ -82,7 +114,7 @@ class Watched(Collector):
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     made = Watched(tmp_path_factory.mktemp("hostile") / "spool")
     yield made
-    made.gatherer.close()
+    made.close()
 
 
 def assert_sane(watched: Watched, status: int) -> None:
@@ -125,6 +157,41 @@ def test_almost_events(watched, path, event, around, cut, encoding) -> None:
     if encoding == "gzip":
         body = gzip.compress(body)
     assert_sane(watched, watched.post(path, body, Content_Encoding=encoding).status_code)
+
+
+@settings(FAST, max_examples=3000)
+@given(
+    path=st.sampled_from(ROUTES[16:31]),
+    event=other_events() | WRONG,
+    around=st.sampled_from(
+        [b"%s", b"[%s]", b'{"batch":[%s]}', b'{"events":[%s]}', b'{"data":[%s]}', b"%s\n%s"]
+    ),
+    form=st.sampled_from(["", "data", "identification", "base64"]),
+)
+def test_almost_events_of_other_protocols(watched, path, event, around, form) -> None:
+    body = around.replace(b"%s", event)
+    if form == "base64":
+        body = b"data=" + base64.urlsafe_b64encode(body)
+    elif form:
+        body = form.encode() + b"=" + quote_from_bytes(body).encode()
+    headers = {"ce_id": "x", "ce_source": "%zz"} if form == "data" else {}
+    assert_sane(watched, watched.post(path, body, **headers).status_code)
+
+
+@settings(FAST, max_examples=1000)
+@given(
+    path=st.sampled_from(["/i", "/v1/pixel.gif", "/track", "/e", "/capture"]),
+    query=st.dictionaries(
+        st.sampled_from([*OTHER_NAMES, *NATIVE_NAMES, "p.x", "_", "properties", "context"]),
+        st.text(max_size=9) | other_events().map(lambda text: text.decode(errors="replace")),
+        max_size=6,
+    ),
+    raw=st.none() | st.binary(max_size=30),
+)
+def test_almost_pixels(watched, path, query, raw) -> None:
+    encoded = urlencode(query, errors="replace") if raw is None else quote_from_bytes(raw, "&=%")
+    answer = watched.client.get(f"{path}?{encoded}", headers={"X-Write-Key": "hw_test"})
+    assert_sane(watched, answer.status_code)
 
 
 @st.composite

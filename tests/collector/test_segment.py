@@ -109,7 +109,7 @@ def test_an_alias_is_about_the_previous_id(collector, ids, found: str) -> None:
 
 
 def test_the_context_of_the_batch_is_each_messages_own_goes_before(collector) -> None:
-    shared = {"library": {"name": "lib"}, "locale": "de-DE", "ip": "192.0.2.1"}
+    shared = {"library": {"name": "lib"}, "locale": "de-DE"}
     batch = [
         {**TRACK, "messageId": "1", "context": {"locale": "fr-FR"}},
         {**TRACK, "messageId": "2"},

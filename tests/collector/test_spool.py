@@ -236,16 +236,16 @@ class TestDisk:
 
     def test_dead_letters_are_on_disk_before_the_rows(self, tmp_path, monkeypatch) -> None:
         publisher = spool(tmp_path)
-        order: list[int] = []
+        order: list[str] = []
         sync = os.fdatasync
 
         def watch(file: int) -> None:
-            order.append(file)
+            order.append(Path(os.readlink(f"/proc/self/fd/{file}")).parent.parent.name)
             sync(file)
 
         monkeypatch.setattr(segments_module.os, "fdatasync", watch)
         send(publisher, [event("row")], [letter("dead")])
-        assert order == [publisher._dead._file, publisher._events._file]
+        assert order == ["dead_letters", "events"]
         publisher.close()
 
     def test_more_than_a_block_may_hold_is_refused_before_anything_is_written(

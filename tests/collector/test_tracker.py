@@ -17,6 +17,7 @@ from collector import tracker
 from tests.system import ROOT
 
 SOURCE = ROOT / "collector/static/tracker.js"
+GUIDE = ROOT / "docs/clients.md"
 
 
 @pytest.fixture
@@ -68,8 +69,10 @@ def test_the_facts_are_true(client):
     assert told["url"].startswith("http://localhost/tracker.")
     assert told["url"] in told["snippet"]
     assert f'integrity="{told["integrity"]}"' in told["snippet"]
-    behind = client.get("/tracker.json", headers={"X-Forwarded-Proto": "https"}).json
-    assert behind["url"] == told["url"].replace("http:", "https:")
+    direct = client.get("/tracker.json", base_url="https://c.example:8443").json["url"]
+    assert direct == told["url"].replace("http://localhost/", "https://c.example:8443/")
+    behind = client.get("/tracker.json", headers={"X-Forwarded-Proto": "https"}).json["url"]
+    assert behind == told["url"].replace("http:", "https:")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -128,6 +131,15 @@ def test_an_address_handed_out_by_an_earlier_release_still_answers(tmp_path):
 def test_a_script_without_a_version_is_none():
     with pytest.raises(ValueError, match="no version"):
         tracker.script(b"(()=>{})();")
+
+
+def test_every_option_and_call_is_documented():
+    source, guide = SOURCE.read_text(), GUIDE.read_text()
+    options = {a or b for a, b in re.findall(r"\boptions\.(\w+)|\bis\('(\w+)'", source)}
+    assert set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", guide, re.MULTILINE)) == options
+    calls = re.findall(r"^      (\w+)[:,]", source.partition("calls = {")[2], re.MULTILINE)
+    assert len(calls) == 9
+    assert [name for name in calls if f"headwater.{name}(" not in guide] == []
 
 
 def test_every_answer_lets_pages_read_when_to_retry(client):

@@ -52,10 +52,10 @@ def test_each_context_is_read_by_itself(contexts: list[str]) -> None:
         assert found[name].to_list() == expected, name
 
 
-def test_what_is_there_already_stays() -> None:
+def test_what_the_event_says_goes_before_what_its_request_said() -> None:
     context = '{"page": {"url": "https://x/"}, "location": {"country": "DE"}}'
     found = promote(rows(context, None, country=["FR", "IT"]))
-    assert found["country"].to_list() == ["FR", "IT"]
+    assert found["country"].to_list() == ["DE", "IT"]
     assert found["page_url"].to_list() == ["https://x/", None]
     assert found.columns == list(TYPES)
 

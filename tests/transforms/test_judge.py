@@ -106,7 +106,7 @@ def test_columns_judge_as_one_by_one(made: list[Candidate], sent: int | None) ->
         {
             "flags": r["flags"], "event_time": r["event_time"],
             "original_time": r["original_time"],
-            "money": (r["revenue_minor"], r["currency"]) if r["revenue_minor"] is not None else None,
+            "money": None if r["revenue_minor"] is None else (r["revenue_minor"], r["currency"]),
             "event_id": None if r["flags"] & Flag.MADE_ID else r["event_id"],
             "user_id": r["user_id"],
         }
@@ -195,6 +195,13 @@ def test_places_in_the_request_survive_what_was_no_candidate() -> None:
     assert candidates.messages == 4
     assert sorted(candidates.refusals(judged.refused)) == [0, 2, 3]
     assert candidates.refusals(judged.refused)[3].original == b"3"
+
+
+@pytest.mark.parametrize("year", ["+12345", "-0044", "0000"])
+def test_years_that_others_cannot_read_are_no_times(year: str) -> None:
+    candidate = Candidate(type="page", user_id="u", timestamp=f"{year}-03-15T12:00:00Z")
+    judged = judge([(Candidates.of([candidate], [b""]), ORIGIN)])
+    assert [why for why, _ in judged.refused.values()] == [Reason.BAD_TIME]
 
 
 def test_numbers_as_times() -> None:

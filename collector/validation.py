@@ -1,0 +1,152 @@
+"""Holds events to the schemas registered for them, as their source's policy wants it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
+from typing import NamedTuple
+
+from catalog.schemas import Registered
+from catalog.store import KeyOwner
+from transforms.candidates import Candidates
+from transforms.event_schema import EventSchema, SchemaError, read
+from transforms.failures import Reason
+from transforms.flags import Flag
+
+log = logging.getLogger(__name__)
+
+
+class _Version(NamedTuple):
+    number: int
+    schema: EventSchema
+
+
+# By type and name of the events; newest first.
+_Schemas = Mapping[tuple[str, str], tuple[_Version, ...]]
+
+
+class Validator:
+    """Checks candidates against a copy of the catalogue's schemas, renewed every `refresh_s`.
+
+    load:  all registered versions, those of one schema oldest first
+    clock: in seconds, monotonic
+
+    While the catalogue cannot be read the copy stays in use, as that of the keys does.
+    """
+
+    def __init__(
+        self, load: Callable[[], Iterable[Registered]], refresh_s: float, clock: Callable[[], float]
+    ) -> None:
+        self._load, self._refresh_s, self._clock = load, refresh_s, clock
+        self._lock = threading.Lock()
+        self._schemas = _by_project(load())
+        self._loaded_at = clock()
+
+    def check(self, candidates: Candidates, owner: KeyOwner) -> Candidates:
+        """The candidates with the column `schema_version`: the newest version that each fits.
+
+        Those that fit no version of their schema are, where the policy says
+        warn:    flagged SCHEMA_MISMATCH and kept
+        enforce: refused, with a message that names the field
+        Events without a schema pass as they are.
+        """
+        mode = owner.policy.schema_mode
+        if mode == "off":
+            return candidates
+        self._renew()
+        schemas = self._schemas.get(owner.project)
+        if schemas is None or not candidates.count:
+            return candidates
+        versions, wrong = _check_all(candidates, schemas)
+        if wrong is None:
+            return candidates
+        checked = candidates.with_columns({"schema_version": versions})
+        if not wrong:
+            return checked
+        if mode == "enforce":
+            places = candidates.places
+            return checked.refuse(
+                {places[row]: (Reason.SCHEMA_MISMATCH, why) for row, why in wrong.items()}
+            )
+        flags = [flag or 0 for flag in candidates.columns.get("flags") or [0] * candidates.count]
+        for row in wrong:
+            flags[row] |= Flag.SCHEMA_MISMATCH.value
+        return checked.with_columns({"flags": flags})
+
+    def explain(self, project: str, kind: str, name: str | None, properties: bytes) -> str | None:
+        """What an event's schema says against it; None where it fits or has no schema."""
+        found = _of(self._schemas.get(project) or {}, kind, name)
+        return _judged(found, name or kind, properties)[1] if found else None
+
+    def _renew(self) -> None:
+        if self._clock() - self._loaded_at <= self._refresh_s:
+            return
+        if not self._lock.acquire(blocking=False):  # another thread is at it; ours need not wait
+            return
+        try:
+            if self._clock() - self._loaded_at > self._refresh_s:
+                self._schemas = _by_project(self._load())
+        except Exception as error:  # the copy in hand is better than refusing events
+            log.warning("schemas not renewed, the old copy serves on: %s", type(error).__name__)
+        finally:
+            self._loaded_at = self._clock()
+            self._lock.release()
+
+
+def _by_project(registered: Iterable[Registered]) -> Mapping[str, _Schemas]:
+    found: dict[str, dict[tuple[str, str], tuple[_Version, ...]]] = {}
+    for one in registered:
+        try:
+            schema = read(one.avro)
+        except SchemaError as error:  # by a newer Headwater; the others serve on
+            log.error("%s of %s, version %d: %s", one.title, one.project, one.version, error)
+            continue
+        schemas = found.setdefault(one.project, {})
+        older = schemas.get((one.type, one.name), ())
+        schemas[one.type, one.name] = (_Version(one.version, schema), *older)
+    return found
+
+
+def _of(schemas: _Schemas, kind: str, name: str | None) -> tuple[_Version, ...] | None:
+    """That of the name, else that of the whole type."""
+    found = schemas.get((kind, name or ""))
+    return schemas.get((kind, "")) if found is None and name else found
+
+
+def _check_all(
+    candidates: Candidates, schemas: _Schemas
+) -> tuple[list[int | None], dict[int, str] | None]:
+    """(version that each row fits, what is wrong by row); None: no row has a schema."""
+    versions: list[int | None] = [None] * candidates.count
+    wrong: dict[int, str] = {}
+    any_has_one = False
+    columns = [candidates.columns.get(name) or repeat(None) for name in _READ]
+    for row, (kind, name, properties) in zip(
+        range(candidates.count), zip(*columns, strict=False), strict=False
+    ):
+        found = _of(schemas, kind, name)
+        if found is None:
+            continue
+        any_has_one = True
+        versions[row], why = _judged(found, name or kind, properties or b"{}")
+        if why is not None:
+            wrong[row] = why
+    return versions, wrong if any_has_one else None
+
+
+_READ = ("type", "name", "properties")
+
+
+def _judged(
+    versions: tuple[_Version, ...], name: str, properties: bytes
+) -> tuple[int | None, str | None]:
+    """(newest version that accepts it, None) or (None, what the newest one says against it)."""
+    first = None
+    for number, schema in versions:
+        why = schema.check(properties)
+        if why is None:
+            return number, None
+        first = first or f"{name!r} does not fit version {number} of its schema: {why}"
+    return None, first
