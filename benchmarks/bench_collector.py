@@ -48,8 +48,9 @@ _WORDS = ("alpine", "river", "stone", "meadow", "lantern", "harbour", "copper", 
 class Order:
     """What one run of the load does.
 
+    seconds: how much is prepared, and how long it runs unless run_s says otherwise
     rate_s: requests/s; None: as fast as it goes
-    again:  begin anew where the prepared requests end: only for who keeps nothing
+    again:  begin anew where the prepared requests end: only for who need not keep each once
     """
 
     port: int
@@ -60,6 +61,9 @@ class Order:
     answered_ids: str
     rate_s: float | None = None
     again: bool = False
+    connections: int = 0  # 0: those of CONNECTIONS
+    from_sending: bool = False  # latency counts from when a connection was free
+    run_s: float = 0.0
 
 
 @dataclass
@@ -147,7 +151,7 @@ class Load:
         self._order, self._todo = order, requests_of(order)
         self._poll = selectors.DefaultSelector()
         self._free: list[_Connection] = []
-        for _ in range(CONNECTIONS[order.events]):
+        for _ in range(order.connections or CONNECTIONS[order.events]):
             sock = socket.create_connection(("127.0.0.1", order.port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setblocking(False)
@@ -163,12 +167,13 @@ class Load:
     def run(self) -> Run:
         """To the end: the time is up or the requests are, and all are answered."""
         started = time.perf_counter()
-        end, due = started + self._order.seconds, started
+        end, due = started + (self._order.run_s or self._order.seconds), started
         gap = 1 / self._order.rate_s if self._order.rate_s else 0.0
         while True:
             now = time.perf_counter()
             while self._free and self._todo and now < end and due <= now:
-                self._begin(self._free.pop(), due if gap else now)
+                timed = due if gap and not self._order.from_sending else now
+                self._begin(self._free.pop(), timed)
                 due += gap
             if not self._busy and (now >= end or not self._todo):
                 break
@@ -216,9 +221,9 @@ class Load:
         status = connection.answer()
         if status is None:
             return
-        self._latencies.append(time.perf_counter() - connection.due)
         self._statuses[status] += 1
         if status == 200:
+            self._latencies.append(time.perf_counter() - connection.due)
             self._ids += connection.ids or ()
             self._json_bytes += connection.json_bytes
         self._busy -= 1
@@ -264,9 +269,9 @@ def in_own_process(order: Order) -> Run:
         stdout=subprocess.PIPE,
         check=True,
     )
-    found = Run(**json.loads(done.stdout))
-    assert not found.others, f"answers that are no 200: {found.others}"
-    return found
+    found: dict[str, Any] = json.loads(done.stdout)
+    found["others"] = {int(status): count for status, count in found["others"].items()}
+    return Run(**found)
 
 
 class Bench:
@@ -280,25 +285,31 @@ class Bench:
     def measure(self, events: int) -> tuple[Run, Run, Run, float]:
         """(bare, durable, durable at a share of its most, bytes an event on the bus)."""
         for port in (self._bare_port, self._system.collector_port):
-            self._run(port, events, 0.5)  # first requests import and compile
+            self.run(port, events, 0.5)  # first requests import and compile
         rounds: dict[str, list[Run]] = {"bare": [], "durable": []}
         before = self._on_the_bus(), self._answered()
         for _ in range(2):  # in turn, so that what else the machine does meets both
-            rounds["bare"].append(self._run(self._bare_port, events, ROUND_S))
-            rounds["durable"].append(self._run(self._system.collector_port, events, ROUND_S))
+            rounds["bare"].append(self.run(self._bare_port, events, ROUND_S))
+            rounds["durable"].append(self.run(self._system.collector_port, events, ROUND_S))
         after = self._on_the_bus(), self._answered()
         a_event = (after[0] - before[0]) / (after[1] - before[1])
         both = {name: together(runs) for name, runs in rounds.items()}
         rate = STEADY_SHARE * both["durable"].requests / both["durable"].seconds
-        steady = self._run(self._system.collector_port, events, STEADY_S, rate)
+        steady = self.run(self._system.collector_port, events, STEADY_S, rate)
         return both["bare"], both["durable"], steady, a_event
 
-    def _run(self, port: int, events: int, seconds: float, rate_s: float | None = None) -> Run:
+    def run(self, port: int, events: int, seconds: float, rate_s: float | None = None) -> Run:
+        """One run in a process of its own; all answers must be 200."""
+        found = in_own_process(self.order(port, events, seconds, rate_s))
+        assert not found.others, f"answers that are no 200: {found.others}"
+        return found
+
+    def order(self, port: int, events: int, seconds: float, rate_s: float | None = None) -> Order:
+        """What a run is told; ids answered 200 are remembered if the port is the collector's."""
         self._seed += 1
         kept = port == self._system.collector_port
         ids = self._system.data / f"{'kept' if kept else 'bare'}-{self._seed}.ids"
-        order = Order(port, self._key, events, seconds, self._seed, str(ids), rate_s, not kept)
-        return in_own_process(order)
+        return Order(port, self._key, events, seconds, self._seed, str(ids), rate_s, not kept)
 
     def _on_the_bus(self) -> int:
         topic = self._system.data / "spool" / "events"

@@ -17,7 +17,6 @@ metrics_files.prepare()  # before the client library is imported, as in the coll
 
 import netaddr  # noqa: E402
 from mmdb_writer import MMDBWriter  # noqa: E402
-from werkzeug.datastructures import Headers  # noqa: E402
 
 from collector.bots import is_bot  # noqa: E402
 from collector.geo import Geo  # noqa: E402
@@ -110,13 +109,17 @@ def of_privacy(directory: Path) -> list[Figure]:
     writer.insert_network(netaddr.IPSet(["192.0.2.0/24"]), place)
     writer.to_db_file(str(directory / "city.mmdb"))
     privacy = Privacy(Geo(directory / "city.mmdb", time.monotonic))
-    headers = Headers({"User-Agent": AGENT, "Origin": "https://shop.example"})
-    who = sender(headers, ADDRESS)
+    environ = {
+        "HTTP_USER_AGENT": AGENT,
+        "HTTP_ORIGIN": "https://shop.example",
+        "REMOTE_ADDR": ADDRESS,
+    }
+    who = sender(environ)
     hundred = candidates(100)
     own = candidates(100, b'{"ip":"192.0.2.77",' + CONTEXT[1:])
     new = iter(range(1_000_000))
     return [
-        cost("privacy: read the request", lambda: sender(headers, ADDRESS)),
+        cost("privacy: read the request", lambda: sender(environ)),
         cost("privacy: 100 events", lambda: privacy.enrich(hundred, who, DEFAULT_POLICY)),
         cost(
             "privacy: 100 events with addresses of their own",

@@ -42,7 +42,8 @@ SETTINGS = (
     Setting("collector_port", 8080, "TCP port of the collector."),
     Setting("reports_port", 8081, "TCP port of the report pages."),
     Setting("collector_workers", 1, "Collector processes."),
-    Setting("collector_threads", 64, "Requests that one collector process waits for at once."),
+    Setting("collector_threads", 128, "Threads of one collector process; each has one request."),
+    Setting("max_waiting_requests", 64, "Requests of one process that may wait; above: 503."),
     Setting("reports_workers", 1, "Report processes."),
     Setting("max_body_bytes", 5 << 20, "Largest request body as sent, in bytes; above: 413."),
     Setting("max_decoded_bytes", 20 << 20, "Largest body after decompression, in bytes."),
@@ -84,6 +85,7 @@ class Settings:
     reports_port: int
     collector_workers: int
     collector_threads: int
+    max_waiting_requests: int
     reports_workers: int
     max_body_bytes: int
     max_decoded_bytes: int

@@ -16,6 +16,7 @@ from catalog.store import Catalog
 from collector import metrics_files
 from collector.bus.opened import check_bus
 
+_MOST_CONNECTIONS = 4_096  # of a worker; more than its threads, so that the rest can be refused
 _GRACE_S = 15  # for requests under way when a stop is asked for
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         port=settings.collector_port,
         workers=settings.collector_workers,
         blocking_threads=settings.collector_threads,
-        backpressure=settings.collector_threads * 4,
+        backpressure=_MOST_CONNECTIONS,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_GRACE_S,

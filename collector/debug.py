@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 bp = Blueprint("debug", __name__)
 
 ASKS, RESULTS = "X-Headwater-Debug", "X-Headwater-Results"
+_ASKS_IN_ENVIRON = "HTTP_X_HEADWATER_DEBUG"
 _QUERY = "headwater_debug"
 _MOST_HEADER = 4_096  # characters; proxies refuse larger headers
 MOST_KEPT, _MOST_BYTES = 1_000, 16 << 20
@@ -250,7 +251,9 @@ def _words(original: str) -> frozenset[str]:
 def _mark() -> str | None:
     if not has_request_context():
         return None
-    return request.headers.get(ASKS) or request.args.get(_QUERY) or None
+    environ = request.environ
+    in_query = _QUERY in environ.get("QUERY_STRING", "") and request.args.get(_QUERY)
+    return environ.get(_ASKS_IN_ENVIRON) or in_query or None
 
 
 def _answer_with(results: list[Outcome]) -> Callable[[Response], Response]:

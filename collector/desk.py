@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flask import current_app, request
+from flask import Response, current_app, request
 from werkzeug.datastructures import EnvironHeaders
 
 from catalog.settings import Settings
@@ -22,6 +22,7 @@ from transforms.candidates import Candidates
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+_SUCCESS = b'{"success":true}\n'
 # Adapts a body. Raises Problem for what no retry can mend of the request as a whole.
 Adapter = Callable[[bytes, Settings], Candidates]
 
@@ -70,18 +71,23 @@ def take(adapt: Adapter) -> Receipt:
 
 def take_in(data: bytes, adapt: Adapter, key: str | None) -> Receipt:
     """Take in events from bytes that are not the body, such as a query, or with another key."""
-    me, environ = collaborators(), request.environ
-    headers = EnvironHeaders(environ)
+    me, asked = collaborators(), request
+    environ, rule = asked.environ, asked.url_rule
     envelope = Envelope(
         owner=me.keys.owner(key),
         key=key or "",
-        protocol=request.blueprint or "",
-        sender=sender(headers, environ.get("REMOTE_ADDR")),
-        headers=headers,
+        protocol=rule.endpoint.partition(".")[0] if rule else "",
+        sender=sender(environ),
+        headers=EnvironHeaders(environ),
         body_bytes=len(data),
         retry_count=_retries(environ),
     )
     return me.intake.take(adapt(data, me.settings), envelope)
+
+
+def success() -> Response:
+    """{"success": true}: made of bytes, because this is the answer to nearly every request."""
+    return Response(_SUCCESS, mimetype="application/json")
 
 
 def key_of_request() -> str | None:

@@ -77,14 +77,20 @@ class _Waiting:
 class Gatherer:
     """Takes requests from many threads; works on them in `publisher.lanes` threads of its own.
 
-    max_waiting: events that may wait; beyond that a request is refused at once, so that the ones
-                 that are let in have a bounded wait
+    max_waiting:  events that may wait; beyond that a request is refused at once, so that the ones
+                  that are let in have a bounded wait
+    max_requests: the same for requests, see `crowded`
     """
 
     def __init__(
-        self, publisher: Publisher, max_waiting: int, metrics: Metrics | None = None
+        self,
+        publisher: Publisher,
+        max_waiting: int,
+        max_requests: int = 1_000,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._publisher, self._max_waiting, self._metrics = publisher, max_waiting, metrics
+        self._publisher, self._metrics = publisher, metrics
+        self._max_waiting, self._max_requests = max_waiting, max_requests
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
@@ -118,6 +124,10 @@ class Gatherer:
         if waiting.receipt is None:
             raise waiting.error or BusError("not stored")
         return waiting.receipt
+
+    def crowded(self) -> bool:
+        """Do as many requests wait as may? Asked before a body is read: refusing must be cheap."""
+        return len(self._queue) >= self._max_requests
 
     def waiting(self) -> int:
         """Events that wait."""

@@ -186,6 +186,10 @@ class Metrics:
             self._add("headwater_collector_body_bytes", labels, body_bytes)
             self._note("headwater_collector_request_seconds", seconds, labels)
 
+    def turned_away(self) -> None:
+        """Count a request that was refused before it was looked at."""
+        self.count("headwater_collector_requests", "(crowd)", "503")
+
     def move(self) -> None:
         """Hand what was counted to the client library, as happens once a second."""
         with self._moving:  # so that no two sums of one counter are added at once
@@ -245,13 +249,13 @@ def measure(app: Flask, metrics: Metrics) -> None:
         return inner(environ, start_response)
 
     def answered(response: Response) -> Response:
-        environ = request.environ
-        rule = request.url_rule
+        environ, rule = request.environ, request.url_rule
+        length = environ.get("CONTENT_LENGTH") or "0"
         metrics.answered(
             rule.rule if rule else "(none)",  # the rule, not the path: a path may hold a key
-            str(response.status_code),
+            response.status[:3],
             perf_counter() - environ[_STARTED],
-            request.content_length or 0,
+            int(length) if length.isdecimal() else 0,
         )
         return response
 

@@ -24,7 +24,7 @@ from transforms.candidates import Candidates
 from transforms.flags import Flag
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 _PREFIX = {4: 24, 6: 48}  # bits that are left of a truncated address
 _FROM_PEOPLE = ("Mozilla/", "Dalvik/")  # how the user agents of browsers and web views begin
@@ -95,15 +95,15 @@ def behind_proxies(app: WSGIApplication, hops: int) -> WSGIApplication:
     return ProxyFix(app, x_for=hops, x_proto=0, x_host=0) if hops else app
 
 
-def sender(headers: Headers, remote_address: str | None) -> Sender:
-    """What the request says. headers: case-insensitive, as Flask's are."""
-    agent = headers.get("User-Agent", "")[:LONGEST]
+def sender(environ: WSGIEnvironment) -> Sender:
+    """What the request says."""
+    agent = environ.get("HTTP_USER_AGENT", "")[:LONGEST]
     return Sender(
-        _plain_address(remote_address or ""),
+        _plain_address(environ.get("REMOTE_ADDR", "")),
         agent,
-        "Origin" in headers or "Sec-Fetch-Mode" in headers or _is_device(agent),
-        "SP-Anonymous" in headers,
-        headers.get("DNT") == "1" or headers.get("Sec-GPC") == "1",
+        "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_MODE" in environ or _is_device(agent),
+        "HTTP_SP_ANONYMOUS" in environ,
+        environ.get("HTTP_DNT") == "1" or environ.get("HTTP_SEC_GPC") == "1",
     )
 
 

@@ -101,13 +101,6 @@ def get_tracker_facts() -> Response:
     return _open(answer, "no-cache")  # it says the host as it was asked for
 
 
-@bp.after_app_request
-def _show_retry_after(response: Response) -> Response:
-    """A page of another origin may read no header but those named: it must know when to retry."""
-    response.headers.setdefault("Access-Control-Expose-Headers", "Retry-After")
-    return response
-
-
 def _serve(asked: Script, caching: str) -> Response:
     zipped = request.accept_encodings["gzip"] > 0
     response = Response(asked.zipped if zipped else asked.plain, mimetype="text/javascript")

@@ -105,6 +105,10 @@ class System:
     def start_ingest(self) -> None:
         self.start("ingest", "beam_pipelines.run", "ingest")
 
+    def pid(self, name: str) -> int:
+        """Process id of a process that runs."""
+        return self._processes[name].pid
+
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> int:
         """Signal the process and all its children; wait for its end."""
         process = self._processes.pop(name)

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, request
 from catalog.settings import Settings
 from collector import desk
 from collector.keys import key_of_body
+from collector.privacy import sender
 from collector.protocols.fields import members, one
 from collector.protocols.shape import (
     EVENT,
@@ -95,5 +96,8 @@ def post_plausible() -> Response:
 
 
 def _visitor(key: str) -> str:
-    agent = request.headers.get("User-Agent", "")
-    return desk.collaborators().visitors.id_of(key, request.remote_addr or "", agent)
+    """Whoever asks not to be told apart is one visitor with all others who do."""
+    me, who = desk.collaborators(), sender(request.environ)
+    if who.is_minimal(me.keys.owner(key).policy):
+        return me.visitors.id_of(key, "", "")
+    return me.visitors.id_of(key, who.address or "", who.user_agent)

@@ -31,11 +31,11 @@ from collector.protocols.shape import (
     Members,
     amount_of,
     context,
-    is_false,
     key_of_events,
     members_of,
     merged,
     milliseconds,
+    says,
     text_of,
     unwrapped,
     value_of,
@@ -110,7 +110,7 @@ def v1(sent: str | None, sdk: str, body: bytes, limits: Settings) -> Candidates:
 
 
 def _candidates(originals: list[bytes], sent: int | None, library: tuple[str, str]) -> Candidates:
-    return Candidates.of([_candidate(one_, sent, library) for one_ in originals], originals)
+    return Candidates.of([_candidate(original, sent, library) for original in originals], originals)
 
 
 def _candidate(
@@ -122,7 +122,9 @@ def _candidate(
     properties, options = members_of(event.get("properties")), members_of(event.get("options"))
     name = text_of(event, "event")
     user, anonymous = _people(event, properties, options)
-    ignore_sent = "$ignore_sent_at" in properties or "disable_skew_correction" in options
+    ignore_sent = says(properties, "$ignore_sent_at", True) or says(
+        options, "disable_skew_correction", True
+    )
     candidate = Candidate(
         type="track",
         name=name,
@@ -152,9 +154,9 @@ def _people(event: Members, properties: Members, options: Members) -> tuple[str 
     device = text_of(properties, "$device_id", "$anon_distinct_id")
     is_anonymous = (
         distinct == device
-        or is_false(properties, "$is_identified")
-        or is_false(properties, "$process_person_profile")
-        or is_false(options, "process_person_profile")
+        or says(properties, "$is_identified", False)
+        or says(properties, "$process_person_profile", False)
+        or says(options, "process_person_profile", False)
     )
     return (None, distinct or device) if is_anonymous else (distinct, device)
 

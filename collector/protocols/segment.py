@@ -287,14 +287,14 @@ def post_batch() -> Response:
     A bad event goes to the dead letters; the batch is still answered 200.
     """
     desk.take(batch)
-    return jsonify(success=True)
+    return desk.success()
 
 
 @bp.post("/v1/<any(track,identify,page,screen,group,alias,t,i,p,s,g,a):kind>")
 def post_message(kind: str) -> Response:
     """One Segment message, from a server SDK or (short form) from the browser's."""
     desk.take(partial(single, SHORT.get(kind, kind)))
-    return jsonify(success=True)
+    return desk.success()
 
 
 @bp.get("/v1/projects/<key>/settings")

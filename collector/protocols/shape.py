@@ -94,9 +94,9 @@ def amount_of(found: Members, *names: str) -> str | None:
     return next((a for name in names if name in found and (a := amount(found[name]))), None)
 
 
-def is_false(found: Members, name: str) -> bool:
-    """Whether the member is there and false."""
-    return bytes(found.get(name, b"")).strip() == b"false"
+def says(found: Members, name: str, value: bool) -> bool:
+    """Whether the member is there and this truth value."""
+    return bytes(found.get(name, b"")).strip() == (b"true" if value else b"false")
 
 
 def milliseconds(value: Time) -> Time:

@@ -55,6 +55,15 @@ OTHER_NAMES = ["e", "eid", "uid", "dtm", "ttm", "stm", "ue_px", "ue_pr", "cx", "
                "price", "quantity", "revenue", "currency", "event_properties", "user_properties",
                "groups", "specversion", "id", "source", "type", "subject", "data", "data_base64",
                "n", "u", "d", "p", "$", "$distinct_id", "$time", "$append"]  # fmt: skip
+# Together an event by each of those protocols; a member that comes again goes before.
+GOOD_MEMBERS = [
+    (name, json.dumps(value).encode())
+    for name, value in {
+        "e": "se", "se_ac": "x", "uid": "u", "event": "x", "distinct_id": "u", "event_type": "x",
+        "user_id": "u", "userId": "u", "$distinct_id": "u", "specversion": "1.0", "id": "1",
+        "source": "s", "type": "track", "n": "x", "properties": {"distinct_id": "u"},
+    }.items()
+]  # fmt: skip
 INNER_NAMES = ["$current_url", "$insert_id", "distinct_id", "$device_id", "token", "time", "$ip",
                "revenue", "$revenue", "currency", "$amount", "schema", "data", "$set", "$groups",
                "$price", "$quantity", "order_id", "amount", "user_id"]  # fmt: skip
@@ -87,9 +96,11 @@ def other_events() -> st.SearchStrategy[bytes]:
     url = st.sampled_from([b'"http://[x"', b'"/a?utm_source=%FF"', b'"http://x/?utm_source=a&b"'])
     value = JSON.map(lambda v: json.dumps(v).encode()) | kind | inner | packed | url
     value |= st.one_of(MONEY, TIMES).map(str.encode)
-    members = st.lists(st.tuples(st.sampled_from(OTHER_NAMES), value), max_size=9)
-    return members.map(
-        lambda pairs: b"{" + b",".join(b'"%s":%s' % (n.encode(), v) for n, v in pairs) + b"}"
+    members = st.lists(st.tuples(st.sampled_from(OTHER_NAMES), value), max_size=5)
+    return st.tuples(st.sampled_from([[], GOOD_MEMBERS]), members).map(
+        lambda parts: (
+            b"{" + b",".join(b'"%s":%s' % (n.encode(), v) for n, v in (*parts[0], *parts[1])) + b"}"
+        )
     )
 
 

@@ -72,6 +72,16 @@ def test_visitors_are_told_apart(collector) -> None:
     assert ids[0] == ids[2] != ids[1]
 
 
+def test_who_asks_not_to_be_told_apart(collector) -> None:
+    event = {"n": "pageview", "u": "https://a.example/"}
+    ids = [
+        send(collector, event, User_Agent=agent, SP_Anonymous="*")["anonymous_id"]
+        for agent in (AGENT, "Mozilla/5.0 (iPhone)")
+    ]
+    assert ids[0] == ids[1]
+    assert send(collector, event, User_Agent=AGENT)["anonymous_id"] != ids[0]
+
+
 class TestVisitors:
     def ids(self, directory: Path, day: int) -> str:
         return Visitors(directory, lambda: NOW + day * DAY).id_of("k", "203.0.113.9", AGENT)

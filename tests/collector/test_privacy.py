@@ -36,6 +36,12 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 
+def environ_of(headers: dict[str, str]) -> dict[str, str]:
+    """The environment of a request from London with these headers."""
+    named = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    return {**named, "REMOTE_ADDR": LONDON}
+
+
 def place(country: str, region: str, city: str) -> dict[str, Any]:
     return {
         "country": {"iso_code": country, "names": {"en": country}},
@@ -107,7 +113,7 @@ def test_only_the_proxies_of_ours_are_believed(hops, forwarded, wanted):
 
     def app(environ, start_response):
         start_response("200 OK", [])
-        seen.append(sender(Headers(), environ["REMOTE_ADDR"]).address)
+        seen.append(sender(environ).address)
         return []
 
     environ = EnvironBuilder(
@@ -180,7 +186,7 @@ def test_a_project_may_pass_over_dnt_but_not_over_what_the_app_asks_for(privacy)
     ],
 )
 def test_signals(headers, anonymous, opted_out):
-    found = sender(Headers(headers), LONDON)
+    found = sender(environ_of(headers))
     assert (found.anonymous, found.opted_out) == (anonymous, opted_out)
 
 
@@ -199,7 +205,7 @@ def test_signals(headers, anonymous, opted_out):
     ],
 )
 def test_a_server_is_no_visitor(privacy, headers, is_device):
-    found = sender(Headers(headers), LONDON)
+    found = sender(environ_of(headers))
     assert found.is_device == is_device
     added = stored(privacy.enrich(one(), found, SourcePolicy(ip="full")))
     assert ("city" in added) == ("ip" in added) == is_device
@@ -352,12 +358,12 @@ def test_headers_of_a_dead_letter_name_nobody():
         "X-Write-Key": "secret",
         "X-Anything": "secret",
     }
-    who = sender(Headers(given), LONDON)
+    who = sender(environ_of(given))
     assert json.loads(kept_headers(Headers(given), who, SourcePolicy())) == {
         "Content-Type": "application/json",
         "User-Agent": FIREFOX,
     }
-    quiet = sender(Headers({**given, "Sec-GPC": "1"}), LONDON)
+    quiet = sender(environ_of({**given, "Sec-GPC": "1"}))
     assert "Firefox" not in kept_headers(Headers(given), quiet, SourcePolicy())
     long = Headers({"Content-Type": "x", "User-Agent": "a" * 9_000})
     assert json.loads(kept_headers(long, who, SourcePolicy())) == {"Content-Type": "x"}

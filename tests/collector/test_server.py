@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,8 @@ class Load:
             body = {"batch": [*events, {"no": "event"}], "writeKey": self._key}
             try:
                 status, _ = System.post(self._url, body)
-            except (OSError, ValueError):  # nobody there, or gone in the middle of the answer
+            # Nobody there, or gone in the middle of the answer.
+            except (OSError, ValueError, HTTPException):
                 self.broken += 1
                 time.sleep(0.02)
                 continue

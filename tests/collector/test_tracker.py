@@ -143,6 +143,6 @@ def test_every_option_and_call_is_documented():
 
 
 def test_every_answer_lets_pages_read_when_to_retry(client):
-    answer = client.get("/nothing")
+    answer = client.get("/nothing", headers={"Origin": "https://shop.example"})
     assert answer.status_code == 404
     assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
