@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_ROWS = 10_000  # the most that one block gathers; requests are never split over blocks
 _DEAD_TYPES = derive.wire(load("dead_letter"))
+_NO_LETTERS = pl.DataFrame(schema=_DEAD_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ class Gatherer:
             for headers in (waiting.headers(),)
             for at in sorted(receipt.refused)
         ]
-        letters = pl.DataFrame(dead, schema=_DEAD_TYPES, orient="row")
+        letters = pl.DataFrame(dead, schema=_DEAD_TYPES, orient="row") if dead else _NO_LETTERS
         started = perf_counter()
         size = self._publisher.publish(judged.rows, letters)
         if self._metrics:
