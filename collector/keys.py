@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
-import threading
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -13,15 +11,15 @@ from catalog.store import KeyOwner
 from collector.problems import Problem
 from collector.protocols import salvage
 from collector.protocols.fields import scalar
+from collector.renewed import Renewed
 
-log = logging.getLogger(__name__)
 _UNKNOWN_PAUSE_S = 1.0  # an unknown key may be new, but must not become a load on the catalogue
 
 
 class KeyRing:
-    """A copy of the catalogue's keys, renewed every `refresh_s` and when an unknown key comes.
+    """Whose each key is, by a copy of the catalogue that is renewed for unknown keys, too.
 
-    While the catalogue cannot be read, the copy stays in use: ingest does not depend on it.
+    load: every key in force; the rest as in Renewed
     """
 
     def __init__(
@@ -30,13 +28,10 @@ class KeyRing:
         refresh_s: float,
         clock: Callable[[], float],
     ) -> None:
-        self._load, self._refresh_s, self._clock = load, refresh_s, clock
-        self._lock = threading.Lock()
-        self._keys = load()
-        self._loaded_at = clock()
+        self._keys = Renewed("keys", lambda _: load(), refresh_s, clock)
 
     def owner(self, key: str | None) -> KeyOwner:
-        """Project and source of the key. Raises Problem 401."""
+        """Project, source and policy of the key. Raises Problem 401."""
         if not key:
             raise Problem(
                 401,
@@ -44,32 +39,13 @@ class KeyRing:
                 "no write key: send it as Basic user name, Bearer token, X-Write-Key header, "
                 "`writeKey` in the body or ?writeKey=",
             )
-        if key not in self._keys or self._clock() - self._loaded_at > self._refresh_s:
-            self._renew(key)
-        owner = self._keys.get(key)
+        owner = self._keys().get(key)
+        if owner is None:
+            # It may be new, or in the copy that is just being read: SDKs drop what is answered 401.
+            owner = self._keys.not_older_than(_UNKNOWN_PAUSE_S, wait=True).get(key)
         if owner is None:
             raise Problem(401, "unknown_key", "the write key is unknown or revoked")
         return owner
-
-    def _renew(self, key: str) -> None:
-        # A known key need not wait for the thread that is at it. An unknown one must: SDKs drop
-        # what is answered 401, and the key may be in the copy that is just being read.
-        if not self._lock.acquire(blocking=key not in self._keys):
-            return
-        try:
-            pause = self._refresh_s if key in self._keys else _UNKNOWN_PAUSE_S
-            if self._clock() - self._loaded_at > pause:
-                self._load_copy()
-        finally:
-            self._lock.release()
-
-    def _load_copy(self) -> None:
-        try:
-            self._keys = self._load()
-        except Exception as error:  # the copy in hand is better than refusing events
-            log.warning("keys not renewed, the old copy serves on: %s", type(error).__name__)
-        finally:
-            self._loaded_at = self._clock()
 
 
 def key_of_headers(authorization: str, write_key: str) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from typing import NamedTuple
 
 from catalog.schemas import Registered
 from catalog.store import KeyOwner
+from collector.renewed import Renewed
 from transforms.candidates import Candidates
 from transforms.event_schema import EventSchema, SchemaError, read
 from transforms.failures import Reason
@@ -39,10 +39,7 @@ class Validator:
     def __init__(
         self, load: Callable[[], Iterable[Registered]], refresh_s: float, clock: Callable[[], float]
     ) -> None:
-        self._load, self._refresh_s, self._clock = load, refresh_s, clock
-        self._lock = threading.Lock()
-        self._schemas = _by_project(load())
-        self._loaded_at = clock()
+        self._schemas = Renewed("schemas", lambda _: _by_project(load()), refresh_s, clock)
 
     def check(self, candidates: Candidates, owner: KeyOwner) -> Candidates:
         """The candidates with the column `schema_version`: the newest version that each fits.
@@ -55,8 +52,7 @@ class Validator:
         mode = owner.policy.schema_mode
         if mode == "off":
             return candidates
-        self._renew()
-        schemas = self._schemas.get(owner.project)
+        schemas = self._schemas().get(owner.project)
         if schemas is None or not candidates.count:
             return candidates
         versions, wrong = _check_all(candidates, schemas)
@@ -77,22 +73,8 @@ class Validator:
 
     def explain(self, project: str, kind: str, name: str | None, properties: bytes) -> str | None:
         """What an event's schema says against it; None where it fits or has no schema."""
-        found = _of(self._schemas.get(project) or {}, kind, name)
+        found = _of(self._schemas().get(project) or {}, kind, name)
         return _judged(found, name or kind, properties)[1] if found else None
-
-    def _renew(self) -> None:
-        if self._clock() - self._loaded_at <= self._refresh_s:
-            return
-        if not self._lock.acquire(blocking=False):  # another thread is at it; ours need not wait
-            return
-        try:
-            if self._clock() - self._loaded_at > self._refresh_s:
-                self._schemas = _by_project(self._load())
-        except Exception as error:  # the copy in hand is better than refusing events
-            log.warning("schemas not renewed, the old copy serves on: %s", type(error).__name__)
-        finally:
-            self._loaded_at = self._clock()
-            self._lock.release()
 
 
 def _by_project(registered: Iterable[Registered]) -> Mapping[str, _Schemas]:
