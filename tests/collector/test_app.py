@@ -226,6 +226,11 @@ class TestHttp:
         assert {"GET", "POST", "HEAD", "OPTIONS"} <= set(allowed)
         assert "Origin" in answer.headers["Vary"]
 
+    def test_every_answer_lets_pages_read_when_to_try_again(self, collector) -> None:
+        for path in ("/nothing", "/health"):
+            answer = collector.client.get(path, headers={"Origin": "https://shop.example"})
+            assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
+
     def test_without_an_origin_there_is_no_cors(self, collector) -> None:
         answer = collector.post("/v1/track", message())
         assert "Access-Control-Allow-Origin" not in answer.headers

@@ -140,9 +140,3 @@ def test_every_option_and_call_is_documented():
     calls = re.findall(r"^      (\w+)[:,]", source.partition("calls = {")[2], re.MULTILINE)
     assert len(calls) == 9
     assert [name for name in calls if f"headwater.{name}(" not in guide] == []
-
-
-def test_every_answer_lets_pages_read_when_to_retry(client):
-    answer = client.get("/nothing", headers={"Origin": "https://shop.example"})
-    assert answer.status_code == 404
-    assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
