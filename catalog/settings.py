@@ -122,14 +122,20 @@ class Settings:
         return f"sqlite:///{self.path('catalog.db')}"
 
     @property
+    def spool(self) -> Path:
+        """The spool's directory, absolute: where `bus` says, else in the data directory."""
+        scheme, _, directory = self.bus.partition(":")
+        return Path(directory).absolute() if scheme == "spool" and directory else self.path("spool")
+
+    @property
     def events_uri(self) -> str:
         """Bus topic of accepted events."""
-        return f"spool:{self.path('spool', 'events')}"
+        return f"spool:{self.spool / 'events'}"
 
     @property
     def dead_letters_uri(self) -> str:
         """Bus topic of dead letters."""
-        return f"spool:{self.path('spool', 'dead_letters')}"
+        return f"spool:{self.spool / 'dead_letters'}"
 
     @property
     def live_uri(self) -> str:

@@ -32,6 +32,7 @@ def up() -> None:
     try:
         settings = settings_table.read(os.environ)
         with ground.lock(settings.path()) as held:
+            ground.check_bus(settings)
             ground.check_ports(settings)
             _run(settings, held.fileno())
     except (settings_table.SettingError, ground.Occupied) as error:

@@ -43,6 +43,15 @@ def lock(directory: Path) -> IO[bytes]:
     return file
 
 
+def check_bus(settings: Settings) -> None:
+    """The pipeline can read the bus. Raises Occupied."""
+    if not settings.bus.startswith("spool:"):
+        raise Occupied(
+            f"{PREFIX}BUS={settings.bus!r}: the pipeline reads only a spool so far; leave it out "
+            "here, or start the collector alone with python -m collector"
+        )
+
+
 def check_ports(settings: Settings) -> None:
     """Each server can listen where it shall. Raises Occupied."""
     if settings.collector_port == settings.reports_port:

@@ -64,7 +64,7 @@ def create_app(
         clock=clock,
         live_path=live_path,
         warehouse=warehouse,
-        books=Books(settings.path("spool"), warehouse.files),
+        books=Books(settings.spool, warehouse.files),
     )
     app.register_blueprint(bp)
     schemas.install(app, SchemaRegistry(Catalog(settings.catalog_url)), warehouse)

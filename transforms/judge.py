@@ -222,13 +222,14 @@ _TIMES = [
     pl.min_horizontal("_happened", "received_time").alias("event_time"),
     _FLAGS.alias("flags"),
 ]
-_ODD = (_TIME.is_not_null() & _ORIGINAL_TIME.is_null()).alias("_odd")
+_UNREAD = _TIME.is_not_null() & _ORIGINAL_TIME.is_null()
+_ODD = _UNREAD.alias("_odd")
 _CHECKS: tuple[tuple[Reason, pl.Expr], ...] = (
     (Reason.UNKNOWN_TYPE, ~pl.col("type").is_in(TYPES).fill_null(False)),
     (Reason.MISSING_FIELD, (pl.col("type") == "track") & pl.col("name").is_null()),
     (Reason.NO_PERSON, pl.col("user_id").is_null() & pl.col("anonymous_id").is_null()),
     (Reason.ID_TOO_LONG, pl.any_horizontal(pl.col(IDS).str.len_chars() > MAX_ID)),
-    (Reason.BAD_TIME, _TIME.is_not_null() & _ORIGINAL_TIME.is_null()),
+    (Reason.BAD_TIME, _UNREAD),
     (Reason.TIME_OUT_OF_RANGE, pl.col("event_time") < OLDEST_US),
 )
 # The first reason why a row is no event; null for those that are.

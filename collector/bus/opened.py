@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -56,11 +55,8 @@ def parse(uri: str) -> SpoolUri | PubSubUri:
 def open_bus(settings: Settings) -> Publisher:
     """The publisher of one worker process. Raises SettingError, and OSError for the directory."""
     match parse(settings.bus):
-        case SpoolUri(directory):
-            return SpoolPublisher(
-                Path(directory) if directory else settings.path("spool"),
-                segment_bytes=settings.segment_bytes,
-            )
+        case SpoolUri():
+            return SpoolPublisher(settings.spool, segment_bytes=settings.segment_bytes)
         case PubSubUri() as uri:
             queue = DiskQueue(settings.path("queue"), max_bytes=settings.disk_queue_bytes)
             return NumberedPublisher(

@@ -69,3 +69,11 @@ def test_paths_are_absolute_and_below_the_data_directory(tmp_path, monkeypatch):
     assert settings.dead_letters_uri == f"spool:{data}/spool/dead_letters"
     assert settings.live_uri == f"sqlite:{data}/live.db"
     assert settings.archive_uri == f"iceberg:{data}/archive"
+
+
+def test_everybody_looks_for_the_spool_where_the_bus_says():
+    settings = read({"HEADWATER_DATA_DIR": "/data", "HEADWATER_BUS": "spool:/fast"})
+    assert settings.events_uri == "spool:/fast/events"
+    assert (
+        read({"HEADWATER_DATA_DIR": "/data"}).dead_letters_uri == "spool:/data/spool/dead_letters"
+    )

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from catalog import settings
-from headwater.ground import Occupied, check_ports, lock
+from headwater.ground import Occupied, check_bus, check_ports, lock
 
 
 def ports(**values: object) -> settings.Settings:
@@ -62,3 +62,9 @@ def test_a_directory_that_cannot_be_made_names_the_setting(tmp_path):
     in_the_way.touch()
     with pytest.raises(Occupied, match=r"HEADWATER_DATA_DIR='.*' cannot be written"):
         lock(in_the_way / "data")
+
+
+def test_a_bus_that_the_pipeline_cannot_read_is_named(tmp_path):
+    with pytest.raises(Occupied, match="HEADWATER_BUS='pubsub:p'.*python -m collector"):
+        check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path), "HEADWATER_BUS": "pubsub:p"}))
+    check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path)}))
