@@ -65,6 +65,6 @@ def test_a_directory_that_cannot_be_made_names_the_setting(tmp_path):
 
 
 def test_a_bus_that_the_pipeline_cannot_read_is_named(tmp_path):
-    with pytest.raises(Occupied, match="HEADWATER_BUS='pubsub:p'.*python -m collector"):
+    with pytest.raises(Occupied, match=r"HEADWATER_BUS='pubsub:p'.*python -m collector"):
         check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path), "HEADWATER_BUS": "pubsub:p"}))
     check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path)}))
