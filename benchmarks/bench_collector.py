@@ -121,7 +121,7 @@ def requests_of(order: Order) -> deque[tuple[list[str], int, bytes]]:
     return made
 
 
-@dataclass
+@dataclass(eq=False)
 class _Connection:
     """One keep-alive connection with at most one request under way."""
 
@@ -152,17 +152,20 @@ class Load:
         self._poll = selectors.DefaultSelector()
         self._free: list[_Connection] = []
         for _ in range(order.connections or CONNECTIONS[order.events]):
-            sock = socket.create_connection(("127.0.0.1", order.port))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setblocking(False)
-            connection = _Connection(sock)
-            self._poll.register(sock, selectors.EVENT_READ, connection)
-            self._free.append(connection)
+            self._free.append(self._connect())
         self._busy = 0
         self._latencies: list[float] = []
         self._statuses: Counter[int] = Counter()
         self._ids: list[str] = []
         self._json_bytes = 0
+
+    def _connect(self) -> _Connection:
+        sock = socket.create_connection(("127.0.0.1", self._order.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        connection = _Connection(sock)
+        self._poll.register(sock, selectors.EVENT_READ, connection)
+        return connection
 
     def run(self) -> Run:
         """To the end: the time is up or the requests are, and all are answered."""
@@ -215,8 +218,13 @@ class Load:
         if not mask & selectors.EVENT_READ:
             return
         received = connection.sock.recv(65_536)
-        if not received:
-            raise ConnectionError("the server hung up")
+        if not received and connection not in self._free:
+            raise ConnectionError("the server hung up in the middle of a request")
+        if not received:  # idle for half a minute
+            self._poll.unregister(connection.sock)
+            connection.sock.close()
+            self._free[self._free.index(connection)] = self._connect()
+            return
         connection.got += received
         status = connection.answer()
         if status is None:
