@@ -13,6 +13,7 @@ Counter = Literal[
     "rows_read",  # import: rows of the input file
     "rows_accepted",  # import: rows that became events
     "rows_rejected",  # import: rows that became dead letters
+    "rows_suppressed",  # import: rows of erased people, of which nothing is kept
     "blocks_held",  # blocks that the archive had already
     "events_archived",  # rows added to the archive, repeats included
     "blocks_damaged",  # places on the bus that were no whole block

@@ -26,5 +26,5 @@ class SuppressionList:
 
         For every request, before anything of it is stored: as event or as dead letter.
         """
-        people = self._people().by_project.get(project)
-        return suppression.suppress(candidates, project, people) if people else candidates
+        people = self._people().by_project.get(project, frozenset())
+        return suppression.suppress(candidates, project, people)

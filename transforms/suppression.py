@@ -26,6 +26,8 @@ def suppress(candidates: Candidates, project: str, people: Set[bytes]) -> Candid
     What was refused already would keep its original in the dead letters; it goes as well where
     the original names one of the people in any text or number, whatever field and protocol.
     """
+    if not people:
+        return candidates
     columns = [candidates.columns.get(name) or () for name in _IDS]
     named = {person for column in columns for person in column if person}
     found = {person for person in named if digest(project, person) in people}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -26,6 +26,7 @@ from beam_pipelines.options import ImportOptions
 from beam_pipelines.progress import progress_bar
 from beam_pipelines.steps.archive import Archive
 from beam_pipelines.steps.intake import RowsToBlocks
+from catalog import policies
 from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro.tables import DEAD_LETTERS, EVENTS
@@ -35,11 +36,15 @@ from transforms.judge import Origin
 
 @dataclass(frozen=True)
 class Plan:
-    """One import: who the rows belong to, and under which name their blocks are numbered."""
+    """One import: who the rows belong to, and under which name their blocks are numbered.
+
+    suppressed: digests of the project's erased people
+    """
 
     rows: mapping.RowMapping
     origin: Origin
     producer: str
+    suppressed: frozenset[bytes] = frozenset()
 
 
 def start(options: ImportOptions, flags: list[str], config: Settings) -> None:
@@ -50,7 +55,8 @@ def start(options: ImportOptions, flags: list[str], config: Settings) -> None:
     catalog = Catalog(options.catalog)
     catalog.migrate()
     catalog.ensure_source(options.project, options.source)
-    plan = make_plan(options, time.time_ns() // 1000)
+    people = policies.suppressed(catalog).by_project.get(options.project, frozenset())
+    plan = replace(make_plan(options, time.time_ns() // 1000), suppressed=people)
     with progress_bar(options.input) as progress:
         result = runners.run(
             options.runner,
@@ -62,7 +68,8 @@ def start(options: ImportOptions, flags: list[str], config: Settings) -> None:
     done = counters.totals(result)
     print(
         f"{options.input}: {done['rows_read']:,} rows read, {done['rows_accepted']:,} events, "
-        f"{done['rows_rejected']:,} dead letters; {done['events_archived']:,} rows new in the "
+        f"{done['rows_rejected']:,} dead letters, {done['rows_suppressed']:,} of erased people "
+        f"left out; {done['events_archived']:,} rows new in the "
         f"archive, {done['blocks_held']:,} blocks were there already"
     )
 
@@ -89,7 +96,13 @@ def build(root: beam.Pipeline, options: ImportOptions, plan: Plan, progress: str
         root
         | "Read" >> ReadRows(options.input, plan.rows.format, plan.rows.encoding, progress)
         | "Intake"
-        >> RowsToBlocks(os.path.basename(options.input), plan.producer, plan.rows, plan.origin)
+        >> RowsToBlocks(
+            os.path.basename(options.input),
+            plan.producer,
+            plan.rows,
+            plan.origin,
+            plan.suppressed,
+        )
     )
     blocks.events | "Archive" >> Archive(directory, EVENTS, warehouse.positions(EVENTS))
     blocks.dead_letters | "ArchiveDeadLetters" >> Archive(

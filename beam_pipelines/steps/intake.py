@@ -20,6 +20,7 @@ from transforms.failures import Rejection
 from transforms.judge import Origin, dead_letter_row, judge
 from transforms.mapping import RowMapping
 from transforms.rows import NumberedRow
+from transforms.suppression import suppress
 
 _DEAD = "dead_letters"
 
@@ -42,24 +43,34 @@ class RowsToBlocks(beam.PTransform):
     producer: str
     rows: RowMapping
     origin: Origin
+    suppressed: frozenset[bytes] = frozenset()
 
     def expand(self, chunks: PCollection[Chunk]) -> Blocks:
         made = chunks | beam.ParDo(
-            _ToBlocks(self.file_name, self.producer, self.rows, self.origin)
+            _ToBlocks(self.file_name, self.producer, self.rows, self.origin, self.suppressed)
         ).with_outputs(_DEAD, main="events")
         return Blocks(made.events, made[_DEAD])
 
 
 class _ToBlocks(beam.DoFn):
-    def __init__(self, file_name: str, producer: str, rows: RowMapping, origin: Origin) -> None:
+    def __init__(
+        self,
+        file_name: str,
+        producer: str,
+        rows: RowMapping,
+        origin: Origin,
+        suppressed: frozenset[bytes],
+    ) -> None:
         self._file_name, self._producer = file_name, producer
-        self._rows, self._origin = rows, origin
+        self._rows, self._origin, self._suppressed = rows, origin, suppressed
 
     def process(self, chunk: Chunk) -> Iterator[Any]:
         number, rows = chunk
         originals = [_original(row) for row in rows]
         made = [self._candidate(*both) for both in zip(rows, originals, strict=True)]
-        candidates = Candidates.of(made, originals)
+        candidates = suppress(
+            Candidates.of(made, originals), self._origin.project, self._suppressed
+        )
         judged = judge([(candidates, self._origin)])
         refused = candidates.refusals(judged.refused)
         dead = [
@@ -74,6 +85,7 @@ class _ToBlocks(beam.DoFn):
         count("rows_read", len(rows))
         count("rows_accepted", judged.rows.height)
         count("rows_rejected", len(dead))
+        count("rows_suppressed", len(candidates.suppressed))
         if judged.rows.height:
             yield self._block("event", number, judged.rows, len(dead))
         if dead:

@@ -9,6 +9,7 @@ import pytest
 
 from beam_pipelines.connectors.warehouse import Warehouse
 from beam_pipelines.run import main
+from catalog import policies
 from catalog.store import Catalog
 from schemas_avro.tables import DEAD_LETTERS, EVENTS, Table
 
@@ -59,7 +60,10 @@ def test_good_rows_are_events_and_bad_ones_dead_letters_with_their_text(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bring(data, CSV) == 0
-    assert "6 rows read, 3 events, 3 dead letters; 6 rows new" in capsys.readouterr().out
+    assert (
+        "6 rows read, 3 events, 3 dead letters, 0 of erased people left out; 6 rows new"
+        in capsys.readouterr().out
+    )
     events = sorted(rows(data, EVENTS), key=lambda r: r["event_id"])
     assert [(e["event_id"], e["name"], e["revenue_minor"]) for e in events] == [
         ("in.csv:1", "a, quoted\nname", 150),
@@ -74,6 +78,16 @@ def test_good_rows_are_events_and_bad_ones_dead_letters_with_their_text(
     }
     assert letters["import:in.csv:6"]["original"] == b"too,few"
     assert b'"many"' in letters["import:in.csv:4"]["original"]
+
+
+def test_of_erased_people_nothing_is_kept(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalog = Catalog(f"sqlite:///{data}/data/catalog.db")
+    policies.suppress(catalog, "shop", ["bob"])
+    assert bring(data, CSV) == 0
+    out = capsys.readouterr().out
+    assert "6 rows read, 1 events, 1 dead letters, 4 of erased people left out" in out
+    assert [row["user_id"] for row in rows(data, EVENTS)] == ["ann"]
+    assert [row["original"] for row in rows(data, DEAD_LETTERS)] == [b"too,few"]
 
 
 def test_a_second_import_adds_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
