@@ -228,6 +228,7 @@ SAYS_PID = "import os, time; print('pid', os.getpid()); time.sleep(60)"
 def test_children_do_not_outlive_a_killed_supervisor(supervised, tmp_path):
     process, child = supervised(SAYS_PID)
     process.kill()
+    process.wait()  # until then it may hold the lock itself
     wait_until(lambda: not alive(child))
     lock(tmp_path).close()
 
