@@ -13,8 +13,8 @@ from __future__ import annotations
 import io
 import json
 import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import polars as pl
@@ -93,7 +93,9 @@ def encode(record: Record, rows: pl.DataFrame, meta: BlockMeta) -> bytes:
     header = {
         "avro.schema": _writer_schema(record.name, tuple(present)),
         "avro.codec": b"zstandard",
-        "headwater.block": json.dumps(asdict(meta), separators=(",", ":")).encode(),
+        "headwater.block": json.dumps(
+            {name: getattr(meta, name) for name in _META_TYPES}, separators=(",", ":")
+        ).encode(),
     }
     return _MAGIC + _map(header) + sync + blocks
 
@@ -104,10 +106,13 @@ def read_meta(data: bytes) -> BlockMeta:
     return _meta(header)
 
 
-def decode(record: Record, data: bytes) -> tuple[BlockMeta, pl.DataFrame]:
+def decode(
+    record: Record, data: bytes, columns: Sequence[str] | None = None
+) -> tuple[BlockMeta, pl.DataFrame]:
     """Metadata and rows, with every field of the record as a column, producer/seq/row filled.
 
-    Raises BlockError for bytes that are not a whole block of this record.
+    columns: only these fields, which costs less. Raises BlockError for bytes that are not a whole
+    block of this record.
     """
     header, sync, body = _open(data)
     meta = _meta(header)
@@ -117,23 +122,27 @@ def decode(record: Record, data: bytes) -> tuple[BlockMeta, pl.DataFrame]:
     counted = sum(count for count, _ in packed)
     if counted != meta.count:
         raise BlockError(f"{counted} rows where the metadata says {meta.count}")
-    schema = _plain_schema(header.get("avro.schema", b""), record.name)
-    plain = b"".join(
-        _long(count) + _long(len(payload)) + payload + sync
-        for count, payload in _decompressed(packed)
-    )
-    container = _MAGIC + _map({"avro.schema": schema, "avro.codec": b"null"}) + sync + plain
+    schema, present = _plain_schema(header.get("avro.schema", b""), record.name)
+    parts = [_MAGIC, _map({"avro.schema": schema, "avro.codec": b"null"}), sync]
+    for count, payload in _decompressed(packed):
+        parts += (_long(count), _long(len(payload)), payload, sync)
+    wanted = record.field_names if columns is None else columns
+    read = [name for name in present if name in wanted] or present[:1]  # one, to count the rows
     try:
-        rows = pl.read_avro(io.BytesIO(container))
+        rows = pl.read_avro(io.BytesIO(b"".join(parts)), columns=read)
     except (Exception, pl.exceptions.PanicException) as error:  # many kinds for damaged bytes
         raise BlockError(f"unreadable rows: {error}") from error
     if rows.height != meta.count:
         raise BlockError(f"{rows.height} rows where the metadata says {meta.count}")
-    return meta, _filled(record, rows, meta)
+    return meta, _filled(record, rows, meta, wanted)
 
 
-def _filled(record: Record, rows: pl.DataFrame, meta: BlockMeta) -> pl.DataFrame:
-    """Every field of the record, nulls where the block has no column; lineage from `meta`."""
+def _filled(
+    record: Record, rows: pl.DataFrame, meta: BlockMeta, wanted: Sequence[str]
+) -> pl.DataFrame:
+    """The wanted fields, nulls where the block has no column; lineage from `meta`."""
+    types = derive.wire(record)
+    known = rows.schema
     lineage = {
         "producer": pl.lit(meta.producer),
         "seq": pl.lit(meta.seq, pl.Int64),
@@ -142,12 +151,14 @@ def _filled(record: Record, rows: pl.DataFrame, meta: BlockMeta) -> pl.DataFrame
     columns = [
         lineage[name]
         if name in lineage
-        else pl.col(name).cast(dtype)
-        if name in rows.columns
-        else pl.lit(None, dtype)
-        for name, dtype in derive.wire(record).items()
+        else pl.lit(None, types[name])
+        if name not in known
+        else pl.col(name)
+        if known[name] == types[name]
+        else pl.col(name).cast(types[name])
+        for name in wanted
     ]
-    named = zip(columns, record.field_names, strict=True)
+    named = zip(columns, wanted, strict=True)
     return rows.select(column.alias(name) for column, name in named)
 
 
@@ -181,8 +192,8 @@ def _writer_schema(record_name: str, present: tuple[str, ...]) -> bytes:
 
 
 @cache
-def _plain_schema(writer_schema: bytes, record_name: str) -> bytes:
-    """The same layout without logical types, so that times are read as the longs they are.
+def _plain_schema(writer_schema: bytes, record_name: str) -> tuple[bytes, list[str]]:
+    """The same layout without logical types, so that times are read as longs; its fields' names.
 
     Raises BlockError unless every field has the type that the record gives it.
     """
@@ -198,7 +209,7 @@ def _plain_schema(writer_schema: bytes, record_name: str) -> bytes:
         value_type = field["type"][1]
         if isinstance(value_type, dict):
             field["type"] = ["null", value_type["type"]]
-    return json.dumps(schema).encode()
+    return json.dumps(schema).encode(), [field["name"] for field in schema["fields"]]
 
 
 def _decompressed(packed: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

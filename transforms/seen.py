@@ -7,22 +7,27 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
+from transforms.hash_set import Hashes, HashSet
+
 GENERATION_US = 300_000_000  # five minutes: what is forgotten at once
 
 
 class Seen:
-    """Hashes of keys by generation of receipt. Memory: about 60 bytes per key of the horizon."""
+    """Hashes of keys by generation of receipt. Memory: 16 to 32 bytes per key of the horizon."""
 
     def __init__(self) -> None:
-        self._generations: dict[int, set[int]] = {}
+        self._generations: dict[int, HashSet] = {}
 
     @classmethod
     def load(cls, entries: Iterable[bytes]) -> Seen:
         """From what `add` and `dump` returned, in any order."""
         seen = cls()
+        parts: dict[int, list[Hashes]] = {}
         for entry in entries:
-            generation, *hashes = np.frombuffer(entry, np.uint64).tolist()
-            seen._generations.setdefault(generation, set()).update(hashes)
+            numbers = np.frombuffer(entry, np.uint64)
+            parts.setdefault(int(numbers[0]), []).append(numbers[1:])
+        for generation, hashes in parts.items():
+            seen._of(generation).add(np.unique(np.concatenate(hashes)))
         return seen
 
     def add(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
@@ -31,16 +36,18 @@ class Seen:
         rows: columns `key` (uint64) and `received_time` (us); of equal keys the first row stays.
         """
         first = rows.unique("key", keep="first", maintain_order=True)
-        hashes = first["key"].to_list()
-        known: set[int] = set().union(*(g.intersection(hashes) for g in self._generations.values()))
-        if known:
-            first = first.filter(~pl.col("key").is_in(list(known)))
-            hashes = first["key"].to_list()
+        hashes = first["key"].to_numpy()
         # The newest receipt decides: nothing is forgotten before all of it is old enough.
-        newest = rows.select(pl.col("received_time").max()).item()
-        generation = int(newest) // GENERATION_US
-        self._generations.setdefault(generation, set()).update(hashes)
-        return first, _entry(generation, hashes)
+        generation = int(rows.select(pl.col("received_time").max()).item()) // GENERATION_US
+        fresh = np.ones(hashes.size, np.bool_)
+        for older, members in self._generations.items():
+            if older != generation:
+                fresh &= ~members.holds(hashes)
+        new = hashes[fresh]
+        fresh[fresh] = added = self._of(generation).add(new)
+        if not fresh.all():
+            first = first.filter(pl.Series(fresh))
+        return first, _entry(generation, new[added])
 
     def forget(self, before: int) -> bool:
         """Drop generations that end before the instant (us); was there any?"""
@@ -51,12 +58,20 @@ class Seen:
 
     def dump(self) -> Iterator[bytes]:
         """Entries that make an equal one."""
-        for generation, hashes in self._generations.items():
-            yield _entry(generation, hashes)
+        for generation, members in self._generations.items():
+            yield _entry(generation, members.to_array())
 
     def __len__(self) -> int:
         return sum(map(len, self._generations.values()))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory, in bytes."""
+        return sum(members.nbytes for members in self._generations.values())
 
-def _entry(generation: int, hashes: Iterable[int]) -> bytes:
-    return np.array([generation, *hashes], np.uint64).tobytes()
+    def _of(self, generation: int) -> HashSet:
+        return self._generations.setdefault(generation, HashSet())
+
+
+def _entry(generation: int, hashes: Hashes) -> bytes:
+    return np.array([generation], np.uint64).tobytes() + hashes.tobytes()

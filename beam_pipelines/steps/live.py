@@ -22,7 +22,7 @@ from beam_pipelines.connectors.frames import Frame
 from beam_pipelines.counters import count
 from beam_pipelines.steps.columns import pack, unpack
 from beam_pipelines.windowing import LivePolicy
-from schemas_avro import block, derive, load
+from schemas_avro import block, load
 from transforms import dedup
 from transforms.grid import minute_of
 from transforms.measure import Key, measure
@@ -37,6 +37,8 @@ LIVE_STATISTICS = tuple(spec for spec in STATISTICS.values() if spec.live)
 _COLUMNS = sorted(
     {"project", "event_time", "received_time", *(c for s in LIVE_STATISTICS for c in s.needs)}
 )
+_EVENT = load("event")
+READ = sorted({*_COLUMNS, *dedup.KEY})  # of a block, the fields that matter here
 
 
 @dataclass
@@ -101,27 +103,24 @@ class _ToShards(beam.DoFn):
         self._held = MAX_TIMESTAMP
 
     def process(self, frame: Frame, at: Any = beam.DoFn.TimestampParam) -> None:
-        self._rows.append(_live_rows(frame, self._horizon_us, self._live_from_us))
+        try:
+            _, rows = block.decode(_EVENT, frame.payload, READ)
+        except block.BlockError:  # the archive's step makes a dead letter of it
+            return
+        self._rows.append(rows)
         self._held = min(self._held, at)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._rows:
-            parts = dedup.shards(pl.concat(self._rows), pl.col("key"), self._shards)
-            for shard, part in parts:
-                yield WindowedValue((shard, pack(part)), self._held, _GLOBAL)
-
-
-def _live_rows(frame: Frame, horizon_us: int, live_from_us: int) -> pl.DataFrame:
-    """The columns that live statistics need, of the events that take part."""
-    try:
-        _, rows = block.decode(load("event"), frame.payload)
-    except block.BlockError:  # the archive's step makes a dead letter of it
-        rows = pl.DataFrame(schema=derive.wire(load("event")))
-    timely = rows.filter(pl.col("received_time") - pl.col("event_time") <= horizon_us)
-    count("events_late", rows.height - timely.height)
-    return timely.filter(pl.col("event_time") >= live_from_us).select(
-        *_COLUMNS, key=dedup.key_hash()
-    )
+        if not self._rows:
+            return
+        rows = pl.concat(self._rows)
+        timely = rows.filter(pl.col("received_time") - pl.col("event_time") <= self._horizon_us)
+        count("events_late", rows.height - timely.height)
+        live = timely.filter(pl.col("event_time") >= self._live_from_us).select(
+            *_COLUMNS, key=dedup.key_hash()
+        )
+        for shard, part in dedup.shards(live, pl.col("key"), self._shards):
+            yield WindowedValue((shard, pack(part)), self._held, _GLOBAL)
 
 
 class _DropRepeats(beam.DoFn):
