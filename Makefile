@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help install run test unit check bench docs clean
+.PHONY: help install emulators run test unit check bench docs clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -16,10 +16,13 @@ $(VENV)/.installed: requirements.lock pyproject.toml scripts/make-venv scripts/g
 	scripts/get-prism $(VENV)
 	touch $@
 
+emulators:       ## get the BigQuery emulator of the tests, once, below .cache/
+	scripts/get-bigquery-emulator .cache/bqemulator
+
 run: install     ## start the whole system on this machine; Ctrl-C stops it
 	@$(VENV)/bin/headwater up
 
-test: install    ## all tests: unit, contracts, and journeys in real processes
+test: install emulators    ## all tests: unit, contracts, and journeys in real processes
 	$(PYTHON) -m pytest
 
 unit: install    ## only the fast tests

@@ -1,50 +1,65 @@
-"""A progress bar for jobs that read a file: the reader writes down how far it is, we look."""
+"""A progress bar for jobs: whoever works writes down how far it is, we look and add up."""
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 _LOOK_S = 0.2
 
 
 @contextmanager
-def progress_bar(path: str) -> Iterator[str]:
-    """Show how much of `path` was read, until the block ends. Yields the file to write it to.
+def progress_bar(title: str, total: int, unit: str = "bytes") -> Iterator[str]:
+    """Show how much of `total` is done until the block ends; yields the directory to write it to.
 
-    A file, because the reader may be another process; all runners of one machine share it.
+    Each worker writes a number into a file of its own there: files, because it may be another
+    process; all runners of one machine share them. On a terminal only; elsewhere nothing is shown.
     """
     ended = threading.Event()
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
     with tempfile.TemporaryDirectory() as directory:
-        note = Path(directory, "bytes")
-        note.write_text("0")
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
-        )
+        bar = Progress(*columns, console=Console(file=sys.stderr))
         with bar:
-            task = bar.add_task(os.path.basename(path), total=os.path.getsize(path))
+            task = bar.add_task(title, total=total)
 
             def look() -> None:
                 while not ended.wait(_LOOK_S):
-                    bar.update(task, completed=int(note.read_text() or 0))
+                    bar.update(task, completed=_sum(directory))
 
             watcher = threading.Thread(target=look, daemon=True)
             watcher.start()
             try:
-                yield str(note)
-                bar.update(task, completed=int(note.read_text() or 0))
+                yield directory
+                bar.update(task, completed=_sum(directory))
             finally:
                 ended.set()
                 watcher.join()
+
+
+def note(directory: str, worker: str, done: int) -> None:
+    """Say how far a worker is; nothing happens once nobody looks any more."""
+    with suppress(FileNotFoundError):
+        Path(directory, worker).write_text(str(done))
+
+
+def _sum(directory: str) -> int:
+    total = 0
+    for path in Path(directory).iterdir():
+        with suppress(ValueError, FileNotFoundError):  # just being written
+            total += int(path.read_text())
+    return total

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from beam_pipelines.connectors.uri import UriError
+from beam_pipelines.dry_run import dry_run, out_of_reach
 from beam_pipelines.jobs import JOBS
 from beam_pipelines.options import parse
 from beam_pipelines.runners import RunnerError
@@ -37,7 +38,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = settings.read(os.environ)
         options, flags = parse(job.options, argv[0], argv[1:], config)
-        job.start(options, flags, config)
+        if "--dry_run" in flags:
+            dry_run(argv[0], job, options, flags, config)
+        elif problem := out_of_reach(options):
+            raise RunnerError(problem)
+        else:
+            job.start(options, flags, config)
     except (settings.SettingError, UriError, RunnerError, CatalogError, MappingError) as error:
         print(f"{argv[0]}: {error}", file=sys.stderr)
         return 2

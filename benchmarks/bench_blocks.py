@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 from backports import zstd
 
-from benchmarks.bench_collector import event
+from benchmarks.load import event
 from benchmarks.report import Figure, report
 from catalog import settings
 from collector.protocols import segment

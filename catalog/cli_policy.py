@@ -39,9 +39,14 @@ def _limits(command: Any) -> Any:
     help="Read requests with DNT or Sec-GPC as anonymous.",
 )
 @click.option("--bots", type=click.Choice(get_args(BotHandling)), help="Events of known crawlers.")
+@click.option("--raw-days", type=click.IntRange(min=0), help="Days that events are kept.")
+@click.option("--aggregate-days", type=click.IntRange(min=0), help="Days of exact numbers.")
 @click.pass_obj
 def set_project(catalog: Catalog, /, slug: str, **given: Any) -> None:
-    """Change what the project SLUG keeps of people; what is not given stays."""
+    """Change what the project SLUG keeps, of people and for how long; what is not given stays.
+
+    0 days are those of the settings again.
+    """
     policies.set_project(catalog, slug, **given)
 
 

@@ -37,6 +37,8 @@ class Project(Base):
     ip: Mapped[IpHandling] = mapped_column(String(9), server_default="none")
     respect_dnt: Mapped[bool] = mapped_column(Boolean, server_default=true())
     bots: Mapped[BotHandling] = mapped_column(String(4), server_default="flag")
+    raw_days: Mapped[int | None] = mapped_column(Integer, default=None)
+    aggregate_days: Mapped[int | None] = mapped_column(Integer, default=None)
     created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
     sources: Mapped[list[Source]] = relationship(back_populates="project")
 
@@ -100,3 +102,28 @@ class EventSchemaVersion(Base):
     compatibility: Mapped[str] = mapped_column(String(8))  # that the version was held to
     created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
     project: Mapped[Project] = relationship()
+
+
+class OwnMetric(Base):
+    """A metric that people of a project defined, as JSON of transforms.own_metrics."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(String(63))
+    definition: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
+    project: Mapped[Project] = relationship()
+
+
+class DimensionValue(Base):
+    """A value of a number's dimensions that stands for itself and not under `(other)`."""
+
+    __tablename__ = "dimension_values"
+
+    project: Mapped[str] = mapped_column(String(63), primary_key=True)
+    statistic: Mapped[str] = mapped_column(String(63), primary_key=True)
+    value: Mapped[str] = mapped_column(Text, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())

@@ -33,8 +33,13 @@ def set_project(
     ip: IpHandling | None = None,
     respect_dnt: bool | None = None,
     bots: BotHandling | None = None,
+    raw_days: int | None = None,
+    aggregate_days: int | None = None,
 ) -> None:
-    """Change what is given; None stays as it is. Raises CatalogError for an unknown project."""
+    """Change what is given; None stays as it is. Raises CatalogError for an unknown project.
+
+    raw_days, aggregate_days: how long it keeps events and exact numbers; 0: as the settings say
+    """
     with catalog.session() as session, session.begin():
         project = _project(session, slug)
         if ip is not None:
@@ -43,6 +48,17 @@ def set_project(
             project.respect_dnt = respect_dnt
         if bots is not None:
             project.bots = bots
+        if raw_days is not None:
+            project.raw_days = raw_days or None
+        if aggregate_days is not None:
+            project.aggregate_days = aggregate_days or None
+
+
+def kept_days(catalog: Catalog) -> dict[str, tuple[int | None, int | None]]:
+    """By project, days that it keeps events and exact numbers; None: as the settings say."""
+    with catalog.session() as session:
+        query = select(Project.slug, Project.raw_days, Project.aggregate_days)
+        return {slug: (raw, exact) for slug, raw, exact in session.execute(query)}
 
 
 def set_key(catalog: Catalog, key: str, **limits: int | None) -> None:

@@ -42,8 +42,10 @@ SETTINGS = (
     Setting("collector_port", 8080, "TCP port of the collector."),
     Setting("reports_port", 8081, "TCP port of the report pages."),
     Setting("collector_workers", 1, "Collector processes."),
-    Setting("collector_threads", 128, "Threads of one collector process; each has one request."),
-    Setting("max_waiting_requests", 64, "Requests of one process that may wait; above: 503."),
+    Setting("collector_threads", 32, "Threads of one collector process, for large requests."),
+    Setting("busy_after_s", 0.05, "How far a collector may lag before it answers 503, in s."),
+    Setting("block_interval_s", 0.01, "Least time between blocks of events under load, in s."),
+    Setting("pipeline_port", 0, "TCP port of the health page and metrics of ingest; 0: none."),
     Setting("reports_workers", 1, "Report processes."),
     Setting("max_body_bytes", 5 << 20, "Largest request body as sent, in bytes; above: 413."),
     Setting("max_decoded_bytes", 20 << 20, "Largest body after decompression, in bytes."),
@@ -62,8 +64,13 @@ SETTINGS = (
     Setting("geoip_database", "", "Path of a MaxMind .mmdb file for places; empty: no places."),
     Setting("debug_endpoints", 0, "1: a development server, with /debug/ routes."),
     Setting("live_horizon_s", 600, "How late an event may be and still move live numbers, in s."),
+    Setting("live_copies", "", "Further live stores, separated by commas; see docs/pipelines.md."),
+    Setting("warehouse_copy", "", "Copy of raw events: bigquery:PROJECT/DATASET; empty: none."),
     Setting("archive_every_s", 5, "How long events wait for the next archive file, in seconds."),
     Setting("rollup_every_s", 30.0, "Time between two looks for days to recompute, in seconds."),
+    Setting("raw_days", 731, "Days that raw events are kept, where a project says nothing."),
+    Setting("aggregate_days", 1827, "Days that exact numbers are kept, likewise."),
+    Setting("spool_h", 24.0, "Hours that blocks stay on the spool once they are archived."),
     Setting("sql_timeout_s", 30.0, "Longest run of one SQL query, in seconds."),
     Setting("sql_max_rows", 10_000, "Most rows that the SQL page shows."),
     Setting("sql_memory_mb", 2048, "Memory that one SQL query may use, in MB."),
@@ -71,6 +78,7 @@ SETTINGS = (
     Setting(
         "prism_location", "", "Path of the Prism binary; empty: look beside Python, then PATH."
     ),
+    Setting("flink_lib", "", "Directory of the Flink job server's jars; empty: deploy/flink."),
 )
 
 
@@ -85,7 +93,9 @@ class Settings:
     reports_port: int
     collector_workers: int
     collector_threads: int
-    max_waiting_requests: int
+    busy_after_s: float
+    block_interval_s: float
+    pipeline_port: int
     reports_workers: int
     max_body_bytes: int
     max_decoded_bytes: int
@@ -104,13 +114,19 @@ class Settings:
     geoip_database: str
     debug_endpoints: int
     live_horizon_s: int
+    live_copies: str
+    warehouse_copy: str
     archive_every_s: int
     rollup_every_s: float
+    raw_days: int
+    aggregate_days: int
+    spool_h: float
     sql_timeout_s: float
     sql_max_rows: int
     sql_memory_mb: int
     sql_threads: int
     prism_location: str
+    flink_lib: str
 
     def path(self, *parts: str) -> Path:
         """A path inside the data directory, absolute."""
@@ -130,17 +146,30 @@ class Settings:
     @property
     def events_uri(self) -> str:
         """Bus topic of accepted events."""
-        return f"spool:{self.spool / 'events'}"
+        return self._topic_uri("events")
 
     @property
     def dead_letters_uri(self) -> str:
         """Bus topic of dead letters."""
-        return f"spool:{self.spool / 'dead_letters'}"
+        return self._topic_uri("dead_letters")
+
+    def _topic_uri(self, topic: str) -> str:
+        scheme, _, rest = self.bus.partition(":")
+        if scheme != "pubsub":
+            return f"spool:{self.spool / topic}"
+        place, question, create = rest.partition("?")
+        project, _, prefix = place.partition("/")
+        return f"pubsub:{project}/{prefix or 'headwater'}-{topic}{question}{create}"
 
     @property
     def live_uri(self) -> str:
         """Live store."""
         return f"sqlite:{self.path('live.db')}"
+
+    @property
+    def live_uris(self) -> str:
+        """All stores of live numbers, separated by commas; the pages read the first."""
+        return ",".join(filter(None, (self.live_uri, self.live_copies)))
 
     @property
     def archive_uri(self) -> str:

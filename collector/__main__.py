@@ -16,7 +16,7 @@ from catalog.store import Catalog
 from collector import metrics_files
 from collector.bus.opened import check_bus
 
-_MOST_CONNECTIONS = 4_096  # of a worker; more than its threads, so that the rest can be refused
+MOST_CONNECTIONS = 4_096  # of a worker; more than may wait, so that the rest can be refused
 _GRACE_S = 15  # for requests under way when a stop is asked for
 
 
@@ -33,12 +33,11 @@ def main() -> None:
     Server(
         "collector.app:serve",
         factory=True,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         address=settings.collector_host,
         port=settings.collector_port,
         workers=settings.collector_workers,
-        blocking_threads=settings.collector_threads,
-        backpressure=_MOST_CONNECTIONS,
+        backpressure=MOST_CONNECTIONS,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_GRACE_S,

@@ -6,6 +6,7 @@ import atexit
 import gc
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,10 +22,9 @@ from catalog.schemas import SchemaRegistry
 from catalog.settings import Settings
 from catalog.store import Catalog
 from collector import debug, logs
-from collector.bots import is_bot
 from collector.bus.opened import open_bus
-from collector.crowd import refuse_crowds
 from collector.desk import Collaborators
+from collector.front import Front
 from collector.gather import Gatherer
 from collector.geo import Geo
 from collector.guard import Guard
@@ -39,12 +39,14 @@ from collector.routes import BLUEPRINTS
 from collector.suppression import SuppressionList
 from collector.validation import Validator
 from collector.visitors import Visitors
+from transforms.bots import is_bot
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 _CORS_MAX_AGE_S = 3600
+_SWITCH_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,16 @@ def create_app(parts: Parts) -> Flask:
     app.wsgi_app = _without_trailing_slash(app.wsgi_app)  # type: ignore[method-assign, assignment]
     app.wsgi_app = behind_proxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign, assignment]
     measure(app, parts.metrics)
-    app.wsgi_app = refuse_crowds(  # type: ignore[method-assign, assignment]
-        app.wsgi_app, parts.gatherer.crowded, parts.metrics.turned_away
-    )
     return app
 
 
-def serve() -> Flask:
+def serve() -> Front:
     """The app of one worker process, on the real catalogue, bus and clock."""
     # What is there now stays; looking through it again and again took a tenth of each request.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    # Beyond capacity the server's own thread must get a turn, to bring in what is to be refused.
+    sys.setswitchinterval(_SWITCH_S)
     is_bot("")  # its patterns take half a second to compile, which is nobody's request
     logs.configure()
     logs.catch_uncaught()
@@ -96,13 +97,13 @@ def serve() -> Flask:
     catalog = Catalog(settings.catalog_url)
     metrics = Metrics()
     gatherer = Gatherer(
-        open_bus(settings), settings.max_waiting_events, settings.max_waiting_requests, metrics
+        open_bus(settings), settings.max_waiting_events, settings.block_interval_s, metrics
     )
     metrics.watch("headwater_collector_waiting_events", gatherer.waiting)
     metrics.watch("headwater_collector_queued_blocks", lambda: gatherer.bus().queued_blocks)
     atexit.register(metrics.close)
     atexit.register(gatherer.close)
-    return create_app(
+    app = create_app(
         Parts(
             settings=settings,
             keys=KeyRing(catalog.keys, settings.key_refresh_s, time.monotonic),
@@ -111,6 +112,13 @@ def serve() -> Flask:
             metrics=metrics,
             clock=lambda: time.time_ns() // 1000,
         )
+    )
+    return Front(
+        app.wsgi_app,
+        metrics.turned_away,
+        threads=settings.collector_threads,
+        max_bytes=settings.max_body_bytes,
+        busy_after_s=settings.busy_after_s,
     )
 
 
@@ -168,7 +176,7 @@ def _allow_origin(response: Response) -> Response:
                 "Access-Control-Allow-Origin": origin,
                 "Access-Control-Allow-Credentials": "true",
                 "Access-Control-Allow-Headers": asked,
-                "Access-Control-Allow-Methods": "GET, POST, PUT, HEAD, OPTIONS",
+                "Access-Control-Allow-Methods": "GET, POST, HEAD, OPTIONS",
                 "Access-Control-Max-Age": str(_CORS_MAX_AGE_S),
             }
         )

@@ -39,6 +39,11 @@ def read_body(
     return _plain(data, encoding.strip().lower(), max_decoded).removeprefix(_UTF8_MARK)
 
 
+def is_compressed(data: bytes) -> bool:
+    """By its first bytes, whatever the headers say."""
+    return data.startswith((_GZIP_MAGIC, _ZSTD_MAGIC))
+
+
 def _plain(data: bytes, encoding: str, limit: int) -> bytes:
     if data[:2] == _GZIP_MAGIC:
         return _inflate(data, lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), limit)

@@ -6,15 +6,10 @@ Outside of Flask, because a refusal must cost a small part of what it saves.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from collector.bus.port import BusBusy
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_TEXT = "too many requests wait; try again"
+_TEXT = "more requests than this collector can take; try again"
 _BODY = json.dumps({"code": "busy", "message": _TEXT, "detail": _TEXT}).encode()
 _HEADERS = [
     ("Content-Type", "application/json"),
@@ -23,20 +18,9 @@ _HEADERS = [
 ]
 
 
-def refuse_crowds(
-    app: WSGIApplication, crowded: Callable[[], bool], note: Callable[[], None]
-) -> WSGIApplication:
-    """The app, which answers 503 to whoever sends events while `crowded`; `note` counts them."""
-
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "POST" or not crowded():
-            return app(environ, start_response)
-        note()
-        origin = environ.get("HTTP_ORIGIN")
-        start_response("503 Service Unavailable", _HEADERS + (_cors(origin) if origin else []))
-        return [_BODY]
-
-    return guarded
+def refusal(origin: str | None) -> tuple[int, list[tuple[str, str]], bytes]:
+    """503 with Retry-After: (status, headers, body). origin: of the page that sends, if any"""
+    return 503, _HEADERS + (_cors(origin) if origin else []), _BODY
 
 
 def _cors(origin: str) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """Group commit: requests hand in candidates and wait; what gathers meanwhile becomes one block.
 
 Judging, encoding, compressing and syncing all happen here, once for many requests, mostly outside
-the interpreter's lock. So there is no artificial wait: a lone request is written at once, and
-under load a block holds whatever came during the one before it.
+the interpreter's lock. A lone request is written at once; under load a block holds whatever came
+since the one before it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 
 import polars as pl
 
 from collector.bus.port import BusBusy, BusError, BusState, Publisher
 from collector.metrics import Metrics
+from collector.waiting import signal
 from schemas_avro import derive, load
 from transforms.candidates import Candidates
 from transforms.failures import Rejection
@@ -59,7 +60,7 @@ _NOTHING = judge([])
 
 
 class _Waiting:
-    """One request. `done` is held until its result is there."""
+    """One request. `done` is set when its result is there."""
 
     __slots__ = ("candidates", "done", "error", "headers", "origin", "receipt")
 
@@ -67,12 +68,11 @@ class _Waiting:
         self.candidates, self.origin, self.headers = candidates, origin, headers
         self.receipt: Receipt | None = None
         self.error: Exception | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.done = signal()
 
     def finish(self, receipt: Receipt | None, error: Exception | None = None) -> None:
         self.receipt, self.error = receipt, error
-        self.done.release()
+        self.done.set()
 
 
 class Gatherer:
@@ -80,18 +80,20 @@ class Gatherer:
 
     max_waiting:  events that may wait; beyond that a request is refused at once, so that the ones
                   that are let in have a bounded wait
-    max_requests: the same for requests, see `crowded`
+    interval_s:   from the start of a lane's block to the next one's, at least. A request that finds
+                  nobody before it is written at once; under load fewer and larger blocks cost
+                  less of everything
     """
 
     def __init__(
         self,
         publisher: Publisher,
         max_waiting: int,
-        max_requests: int = 1_000,
+        interval_s: float = 0.0,
         metrics: Metrics | None = None,
     ) -> None:
         self._publisher, self._metrics = publisher, metrics
-        self._max_waiting, self._max_requests = max_waiting, max_requests
+        self._max_waiting, self._interval_s = max_waiting, interval_s
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
@@ -121,14 +123,10 @@ class Gatherer:
             self._waiting += size
             self._queue.append(waiting)
             self._changed.notify()
-        waiting.done.acquire()
+        waiting.done.wait()
         if waiting.receipt is None:
             raise waiting.error or BusError("not stored")
         return waiting.receipt
-
-    def crowded(self) -> bool:
-        """Do as many requests wait as may? Asked before a body is read: refusing must be cheap."""
-        return len(self._queue) >= self._max_requests
 
     def waiting(self) -> int:
         """Events that wait."""
@@ -154,14 +152,24 @@ class Gatherer:
         self._publisher.close()
 
     def _run(self) -> None:
-        while batch := self._next():
-            self._work(batch)
+        begun = 0.0
+        while self._something_waits():
+            # Asleep and not waiting for more: every request would wake this thread.
+            sleep(max(0.0, begun + self._interval_s - monotonic()))
+            if batch := self._next():  # unless another lane was quicker
+                begun = monotonic()
+                self._work(batch)
 
-    def _next(self) -> list[_Waiting]:
-        """Everything that waits, up to a block; empty when closing and nothing waits."""
+    def _something_waits(self) -> bool:
+        """Returns when it does; False when closing and nothing waits."""
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
+            return bool(self._queue)
+
+    def _next(self) -> list[_Waiting]:
+        """Everything that waits, up to a block."""
+        with self._changed:
             taken: list[_Waiting] = []
             size = 0
             while self._queue and (

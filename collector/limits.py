@@ -144,6 +144,8 @@ def refuse_too_many_properties(candidates: Candidates, most: int) -> Candidates:
     """
     shortest = most * _SMALLEST_PROPERTY
     properties = candidates.columns.get("properties") or ()
+    if max(map(len, properties), default=0) <= shortest:
+        return candidates
     return candidates.refuse(
         {
             place: (

@@ -18,8 +18,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from catalog.policy import IpHandling, SourcePolicy
-from collector.bots import LONGEST, is_bot
 from collector.geo import NOWHERE, Geo
+from transforms.bots import LONGEST, is_bot
 from transforms.candidates import Candidates
 from transforms.flags import Flag
 
@@ -154,6 +154,8 @@ class Privacy:
         country from one address and a city from another would be a place that is not there.
         """
         contexts = candidates.columns.get("context") or ()
+        if b'"ip"' not in b"".join(contexts):  # one look at all is cheaper than one at each
+            return candidates, columns
         own = {row: text for row, text in enumerate(contexts) if b'"ip"' in text}
         if not own:
             return candidates, columns

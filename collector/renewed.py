@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from collector.waiting import Signal, aside, signal
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ class Renewed(Generic[T]):
     ) -> None:
         self._what, self._load, self._refresh_s, self._clock = what, load, refresh_s, clock
         self._lock = threading.Lock()
+        self._waiting: list[Signal] | None = None  # None: no renewal is under way
         self._copy = load(None)
         self._loaded_at = clock()
 
@@ -39,17 +42,28 @@ class Renewed(Generic[T]):
         return self.not_older_than(self._refresh_s, wait=False)
 
     def not_older_than(self, age_s: float, *, wait: bool) -> T:
-        """The copy, renewed if it is older; wait: for the thread that is at it."""
-        if self._is_older(age_s) and self._lock.acquire(blocking=wait):
-            try:
-                if self._is_older(age_s):
-                    self._renew()
-            finally:
-                self._lock.release()
+        """The copy, renewed if it is older; wait: for the renewal that is under way."""
+        if self._is_older(age_s):
+            begins, renewed = self._join(age_s, wait)
+            if begins:
+                aside(self._renew)
+            elif renewed:
+                renewed.wait()
         return self._copy
 
     def _is_older(self, age_s: float) -> bool:
         return self._clock() - self._loaded_at > age_s
+
+    def _join(self, age_s: float, wait: bool) -> tuple[bool, Signal | None]:
+        """(whether it is for the caller to renew, what to wait for while another does)."""
+        with self._lock:
+            if self._waiting is None and self._is_older(age_s):
+                self._waiting = []
+                return True, None
+            if self._waiting is None or not wait:
+                return False, None
+            self._waiting.append(renewed := signal())
+            return False, renewed
 
     def _renew(self) -> None:
         try:
@@ -59,3 +73,7 @@ class Renewed(Generic[T]):
             log.warning("%s not renewed, the old copy serves on: %s", self._what, reason)
         finally:
             self._loaded_at = self._clock()
+            with self._lock:
+                waiting, self._waiting = self._waiting or [], None
+            for renewed in waiting:
+                renewed.set()

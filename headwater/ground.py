@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -44,12 +46,17 @@ def lock(directory: Path) -> IO[bytes]:
 
 
 def check_bus(settings: Settings) -> None:
-    """The pipeline can read the bus. Raises Occupied."""
-    if not settings.bus.startswith("spool:"):
-        raise Occupied(
-            f"{PREFIX}BUS={settings.bus!r}: the pipeline reads only a spool so far; leave it out "
-            "here, or start the collector alone with python -m collector"
-        )
+    """Make Pub/Sub's subscriptions where they are missing. Raises Occupied.
+
+    Before anything is started: what a collector sends to a topic without one reaches nobody.
+    """
+    if settings.bus.startswith("spool:"):
+        return
+    command = [sys.executable, "-m", "beam_pipelines.run", "ingest", "--prepare"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise Occupied(f"{PREFIX}BUS={settings.bus!r}: {said}")
 
 
 def check_ports(settings: Settings) -> None:

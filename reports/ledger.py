@@ -25,6 +25,9 @@ class Ledger:
     accepted: durable on the bus; imported: brought in from files, past the bus
     archived: in the raw archive, imports and repeats included
     counted:  in the exact table; repeats: copies of counted ones, left out there
+    retired:  taken out of the archive by retention, and retired_imports of them from files
+    uncountable: of them, those that came when their day was gone already
+    retired_counts: counted ones and their repeats whose numbers retention took out as well
     """
 
     accepted: int
@@ -33,16 +36,22 @@ class Ledger:
     archived: int
     counted: int
     repeats: int
+    retired: int = 0
+    retired_imports: int = 0
+    uncountable: int = 0
+    retired_counts: int = 0
 
     @property
     def in_flight(self) -> int:
         """Accepted or imported, not archived yet."""
-        return self.accepted + self.imported - self.archived
+        came = self.accepted + self.imported + self.retired_imports
+        return came - self.archived - self.retired
 
     @property
     def uncounted(self) -> int:
         """Archived, but not yet in the exact table."""
-        return self.archived - self.counted - self.repeats
+        to_count = self.archived + self.retired - self.uncountable
+        return to_count - self.counted - self.repeats - self.retired_counts
 
     @property
     def balanced(self) -> bool:
@@ -70,6 +79,7 @@ class Books:
             # Against the stream, so that what arrives meanwhile is under way and never missing.
             counted, repeats = self._read_daily()
             archived, imported = self._read_archive()
+            gone = self._warehouse.of(EVENTS).retired.total()
             return Ledger(
                 accepted=self.rows_on_bus(self._spool / "events"),
                 dead_lettered=self.rows_on_bus(self._spool / "dead_letters"),
@@ -77,6 +87,10 @@ class Books:
                 archived=archived,
                 counted=counted,
                 repeats=repeats,
+                retired=gone.rows + gone.late,
+                retired_imports=gone.imported + gone.late_imported,
+                uncountable=gone.late,
+                retired_counts=self._warehouse.of(DAILY).retired.total().rows,
             )
 
     def rows_on_bus(self, topic: Path) -> int:

@@ -67,12 +67,16 @@ def wire(record: Record) -> dict[str, pl.DataType]:
     return {f.name: _WIRE[f.kind] for f in record.fields}
 
 
-def bigquery(record: Record) -> list[dict[str, str]]:
-    """BigQuery table schema in its JSON form; JSON text becomes a JSON column."""
+def bigquery(record: Record, *, json_columns: bool = True) -> list[dict[str, str]]:
+    """BigQuery table schema in its JSON form; JSON text becomes a JSON column.
+
+    Without `json_columns` it stays text: Parquet load jobs take no JSON column, and neither can
+    one be clustered by or partitioned over.
+    """
     return [
         {
             "name": f.name,
-            "type": "JSON" if f.json else _BIGQUERY[f.kind],
+            "type": "JSON" if f.json and json_columns else _BIGQUERY[f.kind],
             "mode": "REQUIRED" if f.required else "NULLABLE",
             "description": f.doc,
         }

@@ -14,11 +14,16 @@ CATALOG_FILE = "iceberg.db"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A warehouse table: its name, its record type, and the column whose day partitions it."""
+    """A warehouse table: its name, its record type, and the column whose day partitions it.
+
+    replaced: rows are replaced whole by project and this: month or day of `day_of`; empty: by
+              project alone; None: rows are only added
+    """
 
     name: str
     record: str
     day_of: str
+    replaced: str | None = None
 
     @property
     def identifier(self) -> tuple[str, str]:
@@ -28,8 +33,16 @@ class Table:
 
 EVENTS = Table("events", "event", "event_time")
 DEAD_LETTERS = Table("dead_letters", "dead_letter", "received_time")
-DAILY = Table("daily_aggregates", "daily_aggregate", "day")
-TABLES = (EVENTS, DEAD_LETTERS, DAILY)
+REPLAYS = Table("replays", "replay", "received_time")
+DAILY = Table("daily_aggregates", "daily_aggregate", "day", "month")
+PERIODS = Table("period_aggregates", "period_aggregate", "day", "month")
+SESSIONS = Table("sessions", "session", "day", "day")
+IDENTITY_EDGES = Table("identity_edges", "identity_edge", "first_time", "")
+IDENTITIES = Table("identities", "identity", "first_time", "")
+EXACT = (DAILY, PERIODS, SESSIONS, IDENTITY_EDGES, IDENTITIES)  # computed from `events`
+LEDGER = Table("ledger", "ledger", "minute")
+PARITY = Table("parity", "parity", "day", "month")
+TABLES = (EVENTS, DEAD_LETTERS, REPLAYS, *EXACT, LEDGER, PARITY)
 
 LIVE_VALUES = "live_values"
 LIVE_KEY = ("project", "statistic", "dimensions", "minute")
@@ -40,8 +53,13 @@ LIVE_PROGRESS_DDL = """CREATE TABLE IF NOT EXISTS live_progress (
   updated_at INTEGER NOT NULL
 )"""
 
+# What the names of producers that send by the bus begin with; importers have other names.
+BUS_PRODUCERS = "collector-"
+
 # Snapshot properties of the warehouse tables.
+OURS = "headwater."  # what they begin with
 POSITIONS = "headwater.positions"  # JSON {producer: [[first seq, last seq], …]} held so far
 TOUCHED = "headwater.touched"  # JSON {project: [UTC day, …]} added by this snapshot
 RECEIVED_UNTIL = "headwater.received-until"  # latest received_time held, us
 BASED_ON = "headwater.based-on"  # snapshot id of `events` that the aggregates were computed from
+RETIRED = "headwater.retired"  # JSON {project: …}: what retention took out, see transforms.retired

@@ -58,3 +58,33 @@ def daily(rows: list[dict[str, Any]], zone: str) -> dict[date, dict[str, Any]]:
     for row in repeats:
         days[day_of(row, zone)]["repeats"] += 1
     return dict(days)
+
+
+MINUTE_US = 60_000_000
+Live = dict[tuple[str, int, str, str], int]  # project, minute, statistic, dimension value
+
+
+def timely(rows: Iterable[dict[str, Any]], horizon_us: int) -> list[dict[str, Any]]:
+    """Those received soon enough after they happened to move live numbers."""
+    return [row for row in rows if row["received_time"] - row["event_time"] <= horizon_us]
+
+
+def live(rows: Iterable[dict[str, Any]], horizon_us: int = 600_000_000) -> Live:
+    """Every live statistic of every minute that has a value."""
+    counts: Live = defaultdict(int)
+    sets: dict[tuple[str, int, str, str], set[str]] = defaultdict(set)
+    kept, _ = first_copies(timely(rows, horizon_us))
+    for row in kept:
+        minute = row["event_time"] - row["event_time"] % MINUTE_US
+        where = (row["project"], minute)
+        who, pence, order_id = person(row), row.get("revenue_minor"), row.get("order_id")
+        counts[(*where, "events", row.get("name") or "")] += 1
+        if pence is not None:
+            counts[(*where, "revenue", row["currency"])] += pence
+        if who is not None:
+            sets[(*where, "people", "")].add(who)
+        if order_id is not None and (pence or 0) >= 0:
+            sets[(*where, "orders", "")].add(order_id)
+            if who is not None:
+                sets[(*where, "buyers", "")].add(who)
+    return {**counts, **{key: len(found) for key, found in sets.items()}}

@@ -19,6 +19,7 @@ from transforms.failures import Reason, Rejection
 
 Time = str | int | float | None
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_KEPT = 1 << 20  # bytes of a message whose candidate a dead letter keeps beside it
 
 
 class Candidate(msgspec.Struct, kw_only=True, gc=False):
@@ -87,8 +88,11 @@ class Candidates:
         """Without the messages at these places, which become refused for a reason of ours."""
         if not why:
             return self
-        originals = self.originals()
-        refused = {at: Rejection(*reason, originals[at]) for at, reason in why.items()}
+        originals, rows = self.originals(), {at: row for row, at in enumerate(self.places)}
+        refused = {
+            at: Rejection(*reason, originals[at], candidate=self._kept(rows.get(at), originals[at]))
+            for at, reason in why.items()
+        }
         return self._without(why.keys(), refused={**self.refused, **refused})
 
     def suppress(self, places: Set[int]) -> Candidates:
@@ -108,6 +112,13 @@ class Candidates:
         judged: by row among the candidates, as `judge` says it
         """
         return self.refuse({self.places[row]: why for row, why in judged.items()}).refused
+
+    def _kept(self, row: int | None, original: bytes) -> bytes:
+        """A candidate as a JSON object, for a dead letter to be replayed from."""
+        if row is None or len(original) > _MOST_KEPT:  # the bus must be able to carry both
+            return b""
+        fields = {name: values[row] for name, values in self.columns.items()}
+        return encoded({n: v for n, v in fields.items() if v is not None})
 
     def _without(self, places: Set[int], **changes: Any) -> Candidates:
         kept = [row for row, at in enumerate(self.places) if at not in places]
@@ -142,3 +153,27 @@ def time_text(value: Time) -> str | None:
         return (_EPOCH + timedelta(milliseconds=value)).isoformat()
     except (OverflowError, ValueError):
         return str(value)
+
+
+def encoded(fields: Mapping[str, Any]) -> bytes:
+    """Fields of a candidate as a JSON object; b"" where JSON cannot say it or it is too large."""
+    try:
+        raw = {n: msgspec.Raw(v) if isinstance(v, bytes) else v for n, v in fields.items()}
+        written = msgspec.json.encode(raw)
+        written.decode()
+        msgspec.json.decode(written)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError):
+        return b""
+    return written if len(written) <= _MOST_KEPT else b""
+
+
+def refuse_large(candidates: Candidates, most: int) -> Candidates:
+    """Without the messages of more than `most` bytes, which are refused."""
+    sizes = {at: len(original) for at, original in enumerate(candidates.originals())}
+    return candidates.refuse(
+        {
+            at: (Reason.EVENT_TOO_LARGE, f"{sizes[at]:,} bytes; at most {most:,} an event")
+            for at in candidates.places
+            if sizes[at] > most
+        }
+    )

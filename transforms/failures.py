@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -46,9 +46,14 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One thing refused. `message` names the value and the remedy; `original` is all of it."""
+    """One thing refused. `message` names the value and the remedy; `original` is all of it.
+
+    candidate: what had been made of it, as JSON, see transforms.candidates; none where it was too
+               broken to become one
+    """
 
     reason: Reason
     message: str
     original: bytes
     exception: str = ""
+    candidate: bytes = field(default=b"", compare=False, repr=False)

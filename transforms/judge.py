@@ -6,6 +6,7 @@ rows need (money, odd times, missing ids) is done one by one.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,16 +80,19 @@ def judge(parts: Sequence[tuple[Candidates, Origin]]) -> Judged:
     columns = _joined(parts)
     _identify(columns)
     refused = _price(columns)
+    for name in _TEXTS:  # by list: nearly no column has one, and an expression for each costs more
+        if "" in columns.get(name, ()):
+            columns[name] = [value or None for value in columns[name]]
     given = pl.DataFrame([pl.Series(n, values, _TYPES[n]) for n, values in columns.items()])
     rows, not_text = _read(given)
     if rows["_odd"].any():
         rows = _with_odd_times(rows)
-    wrong = rows["_wrong"]
-    if wrong.null_count() < rows.height:
-        for at in wrong.is_not_null().arg_true():
-            refused[at] = _explained(rows.row(at, named=True))
+    if rows["_bad"].any():
+        bad = rows.with_row_index("_at").filter("_bad").with_columns(_WRONG)
+        refused |= {row["_at"]: _explained(row) for row in bad.iter_rows(named=True)}
     refused |= not_text
-    kept = rows[[name for name in _WIRE if name in rows.columns]]
+    known = set(rows.columns)
+    kept = rows[[name for name in _WIRE if name in known]]
     if refused:
         kept = kept.filter(pl.Series([at not in refused for at in range(rows.height)]))
     return Judged(kept, refused, rows["flags"], columns["event_id"])
@@ -112,8 +116,23 @@ def dead_letter_row(
         "exception": rejection.exception or None,
         "original": rejection.original,
         "headers": headers,
+        "candidate": rejection.candidate.decode() or None,
+        "request": _said(origin),
         "received_time": origin.received_time,
     }
+
+
+def _said(origin: Origin) -> str | None:
+    """What an event of this origin would have been stored with; of an address nothing."""
+    columns = {n: v for n, v in origin.columns.items() if v is not None and n != "ip"}
+    said = {
+        "sent_time": origin.sent_time,
+        "flags": origin.flags or None,
+        "retry_count": origin.retry_count,
+        "columns": columns or None,
+    }
+    filled = {name: value for name, value in said.items() if value is not None}
+    return json.dumps(filled, ensure_ascii=False) if filled else None
 
 
 # -- Before polars: what is done by list, and what few events need.
@@ -189,7 +208,6 @@ _NULLS = {
     name: pl.lit(None, _TYPES[name]).alias(name)
     for name in (*_TEXTS, "revenue_minor", "currency", *_JSON)
 }
-_NOT_EMPTY = {name: pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in _TEXTS}
 # What is no object where one belongs says nothing; the event is kept.
 _OBJECTS = [
     pl.when(pl.col(name).cast(pl.String).str.starts_with("{"))
@@ -199,13 +217,12 @@ _OBJECTS = [
     for name in _JSON
 ]
 _PARSED = (
-    pl.when(_TIME != "")
-    .then(_TIME)
-    .str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    _TIME.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     .dt.timestamp("us")
+    .alias("original_time")
 )
 # Years that other readers of an archive do not know are no times here either.
-_ORIGINAL = pl.when(_PARSED.is_between(*YEARS_US)).then(_PARSED).alias("original_time")
+_ORIGINAL = pl.when(_ORIGINAL_TIME.is_between(*YEARS_US)).then(_ORIGINAL_TIME)
 _AHEAD = _RECEIVED - pl.col("sent_time")
 _SKEWED = _ORIGINAL_TIME.is_not_null() & (_AHEAD.abs() > SKEW_US).fill_null(False)
 _HAPPENED = [
@@ -232,14 +249,15 @@ _CHECKS: tuple[tuple[Reason, pl.Expr], ...] = (
     (Reason.BAD_TIME, _UNREAD),
     (Reason.TIME_OUT_OF_RANGE, pl.col("event_time") < OLDEST_US),
 )
-# The first reason why a row is no event; null for those that are.
+_BAD = pl.any_horizontal(wrong for _, wrong in _CHECKS).alias("_bad")
+# The first reason why a row is no event.
 _WRONG = pl.coalesce(pl.when(wrong).then(pl.lit(reason.value)) for reason, wrong in _CHECKS).alias(
     "_wrong"
 )
 
 
 def _read(given: pl.DataFrame) -> tuple[pl.DataFrame, _Why]:
-    """All columns that a row needs, when it happened, and `_wrong`."""
+    """All columns that a row needs, when it happened, and `_bad`."""
     try:
         return _computed(given), {}
     except pl.exceptions.ComputeError:  # a decoder that passes over a value sees no bad encoding
@@ -262,15 +280,16 @@ def _utf8(value: bytes | None) -> bytes | None:
 
 
 def _computed(given: pl.DataFrame) -> pl.DataFrame:
-    absent = [null for name, null in _NULLS.items() if name not in given.columns]
-    texts = [_NOT_EMPTY[name] for name in _TEXTS if name in given.columns]
+    known = set(given.columns)
+    absent = [null for name, null in _NULLS.items() if name not in known]
     return (
         given.lazy()
-        .with_columns(*texts, *absent, pl.col("flags").alias("_flags"))
-        .with_columns(*_OBJECTS, _ORIGINAL)
+        .with_columns(*absent, pl.col("flags").alias("_flags"))
+        .with_columns(*_OBJECTS, _PARSED)
+        .with_columns(_ORIGINAL.alias("original_time"))
         .with_columns(_ODD, *_HAPPENED)
         .with_columns(_TIMES)
-        .with_columns(_WRONG)
+        .with_columns(_BAD)
         .collect(optimizations=_AS_WRITTEN)
     )
 
@@ -287,7 +306,7 @@ def _with_odd_times(rows: pl.DataFrame) -> pl.DataFrame:
         .lazy()
         .with_columns(_HAPPENED)
         .with_columns(_TIMES)
-        .with_columns(_WRONG)
+        .with_columns(_BAD)
         .collect(optimizations=_AS_WRITTEN)
     )
 

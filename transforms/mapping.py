@@ -1,6 +1,6 @@
 """Mapping files: how a row of somebody's CSV or JSON lines becomes a candidate event.
 
-    format = "csv"                          # or "jsonl"
+    format = "csv"                          # or jsonl, parquet, access_log
     encoding = "utf-8"
     time_zone = "Europe/London"             # zone of timestamps that have none of their own
     time_format = "%m/%d/%y %H:%M"          # strptime; left out: ISO 8601 or epoch milliseconds
@@ -20,12 +20,14 @@
     [columns]                               # promoted columns of event.avsc
     country = "{Country}"
 
-A template in which every column is empty gives no value. `properties` lists the columns that are
-kept as properties; left out: all of them.
+A template in which every column is empty gives no value; `{a.b}` is the member b of the object a.
+`properties` lists the columns that are kept as properties, or names the one object that holds them;
+left out: all columns. `context` names the object that is the context.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -37,7 +39,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from schemas_avro import load
-from transforms.candidates import Candidate
+from transforms.candidates import Candidate, time_text
 from transforms.failures import Reason, Rejection
 
 _HOLE = re.compile(r"\{([^{}]+)\}")
@@ -47,7 +49,27 @@ _EVENT_FIELDS = {
 }  # fmt: skip
 _KEYS = {
     "format", "encoding", "time_zone", "time_format", "event", "when", "columns", "properties",
+    "context",
 }  # fmt: skip
+FORMATS = ("csv", "jsonl", "parquet", "access_log")
+# What a line of an access log becomes where no mapping says otherwise.
+ACCESS_LOG = """
+format = "access_log"
+properties = ["method", "status", "bytes", "protocol", "query", "host", "more"]
+
+[event]
+type = "page"
+user_id = "{user}"
+anonymous_id = "{visitor}"
+timestamp = "{time}"
+
+[columns]
+page_url = "{url}"
+page_path = "{path}"
+referrer = "{referrer}"
+user_agent = "{user_agent}"
+ip = "{address}"
+"""
 
 
 class MappingError(ValueError):
@@ -77,7 +99,8 @@ class RowMapping:
     event: Mapping[str, Template]
     when: tuple[Rule, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
-    properties: tuple[str, ...] | None = None
+    properties: tuple[str, ...] | str | None = None
+    context: str | None = None
 
     def candidate(self, row: Mapping[str, Any], original: bytes) -> Candidate | Rejection:
         """The candidate event of one row; a Rejection where a value cannot be read."""
@@ -93,19 +116,26 @@ class RowMapping:
                 values["timestamp"] = self._instant(values["timestamp"])
         except ValueError as error:  # the only templates that can fail are products
             return Rejection(reason, str(error), original, type(error).__name__)
-        kept = row if self.properties is None else {c: row.get(c) for c in self.properties}
-        return Candidate(
-            **values,
-            properties=json.dumps(kept, ensure_ascii=False).encode(),
-            columns={
-                name: value
-                for name, template in self.columns.items()
-                if (value := _fill(template, row)) is not None
-            },
-        )
+        columns = {n: v for n, t in self.columns.items() if (v := _fill(t, row)) is not None}
+        try:
+            properties, context = _json(self._kept(row)), _json(_object(row, self.context))
+            _json([*map(str, values.values()), *columns.values()])
+        except ValueError as error:  # half an emoji, or a number that JSON does not have
+            text = f"a value cannot be written as JSON in UTF-8: {error}"
+            return Rejection(Reason.UNREADABLE, text, original, type(error).__name__)
+        return Candidate(**values, properties=properties, context=context, columns=columns)
+
+    def _kept(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        if isinstance(self.properties, str):
+            return _object(row, self.properties)
+        if self.properties is None:
+            return row
+        return {name: row[name] for name in self.properties if name in row}
 
     def _instant(self, text: str) -> str:
         """The time as ISO 8601 with an offset, in the file's zone where it has none."""
+        if not self.time_format and text.removeprefix("-").isdecimal():
+            return str(time_text(int(text)))
         if not self.time_format:
             parsed = datetime.fromisoformat(text.replace(" UTC", "+00:00"))
         else:
@@ -126,23 +156,39 @@ def parse(text: str) -> RowMapping:
     rules = [_rule(rule) for rule in spec.get("when", [])]
     for fields in (event, *(rule.event for rule in rules)):
         _known(fields, _EVENT_FIELDS, "event field")
+        _templates(fields, products=True)
     _known(spec.get("columns", {}), set(load("event").field_names), "column of event.avsc")
+    _templates(spec.get("columns", {}), products=False)
     if "type" not in event:
         raise MappingError('[event] needs a type, such as type = "track"')
-    if spec.get("format", "csv") not in ("csv", "jsonl"):
-        raise MappingError(f"format = {spec['format']!r} must be csv or jsonl")
+    if spec.get("format", "csv") not in FORMATS:
+        raise MappingError(f"format = {spec['format']!r} must be one of {', '.join(FORMATS)}")
+    encoding = spec.get("encoding", "utf-8")
+    try:
+        codecs.lookup(encoding)
+    except (LookupError, TypeError):
+        raise MappingError(f"encoding = {encoding!r} is unknown; use one such as utf-8") from None
     if spec.get("time_zone", "UTC") not in available_timezones():
         raise MappingError(f"time_zone = {spec['time_zone']!r} is unknown; use an IANA name")
     return RowMapping(
         format=spec.get("format", "csv"),
-        encoding=spec.get("encoding", "utf-8"),
+        encoding=encoding,
         time_zone=spec.get("time_zone", "UTC"),
         time_format=spec.get("time_format", ""),
         event=event,
         when=tuple(rules),
         columns=spec.get("columns", {}),
-        properties=tuple(spec["properties"]) if "properties" in spec else None,
+        properties=_names(spec["properties"]) if "properties" in spec else None,
+        context=spec.get("context"),
     )
+
+
+def _names(given: Any) -> tuple[str, ...] | str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        return tuple(given)
+    raise MappingError(f"properties = {given!r} must be a list of columns, or one column's name")
 
 
 def _rule(spec: Mapping[str, Any]) -> Rule:
@@ -152,10 +198,24 @@ def _rule(spec: Mapping[str, Any]) -> Rule:
     return Rule(spec["column"], spec["starts_with"], spec["event"])
 
 
-def _known(spec: Mapping[str, Any], allowed: set[str], what: str) -> None:
+def _known(spec: Any, allowed: set[str], what: str) -> None:
+    if not isinstance(spec, dict):
+        raise MappingError(f"{spec!r} must be a table of {what}s")
     for name in spec:
         if name not in allowed:
             raise MappingError(f"{name!r} is no {what}; known: {', '.join(sorted(allowed))}")
+
+
+def _templates(fields: Mapping[str, Any], products: bool) -> None:
+    for name, template in fields.items():
+        factors = template.get("multiply") if isinstance(template, dict) else None
+        texts = factors if products and isinstance(factors, list) else [template]
+        if not all(isinstance(text, str) for text in texts):
+            raise MappingError(f"{name} = {template!r} must be a text, such as '{{Column}}'")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _fill(template: Template, row: Mapping[str, Any]) -> Any:
@@ -172,8 +232,22 @@ def _fill(template: Template, row: Mapping[str, Any]) -> Any:
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
+    value = _member(row, name)
     return "" if value is None else str(value).strip()
+
+
+def _member(row: Mapping[str, Any], name: str) -> Any:
+    """The column, or the member of objects in objects that a name with dots is the path of."""
+    if name in row or "." not in name:
+        return row.get(name)
+    head, _, rest = name.partition(".")
+    inner = row.get(head)
+    return _member(inner, rest) if isinstance(inner, dict) else None
+
+
+def _object(row: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    found = None if name is None else _member(row, name)
+    return found if isinstance(found, dict) else {}
 
 
 def _product(factors: list[Any]) -> Decimal | None:

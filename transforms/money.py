@@ -8,7 +8,9 @@ from functools import cache
 from babel.core import get_global
 from babel.numbers import get_currency_precision
 
-_MAX = 2**63 - 1
+# A hundred trillion with cents: more is a mistake, and a sum of some hundreds of them
+# still fits the 64 bits that every store has.
+_MAX = 10**16
 # Digits enough for any amount in range; one that has more is refused, never rounded.
 _EXACT = Context(prec=100, traps=[InvalidOperation, Inexact])
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from transforms.failures import Reason, Rejection
 
+csv.field_size_limit(16 << 20)  # Python's own limit refuses fields that an event may have
+
 
 @dataclass(frozen=True, slots=True)
 class NumberedRow:
@@ -50,7 +52,7 @@ def csv_rows(lines: Iterable[str]) -> Iterator[NumberedRow]:
         if not problem and len(values) != len(header):
             problem = f"{len(values)} fields where the header has {len(header)}"
         if problem:
-            text = "".join(taken).rstrip("\r\n").encode()
+            text = "".join(taken).rstrip("\r\n").encode(errors="replace")
             yield NumberedRow(number, Rejection(Reason.UNREADABLE, problem, text))
         else:
             yield NumberedRow(number, dict(zip(header, values, strict=True)))
@@ -65,8 +67,8 @@ def jsonl_rows(lines: Iterable[str]) -> Iterator[NumberedRow]:
             continue
         number += 1
         try:
-            value = json.loads(text)
-        except ValueError as error:
+            value = json.loads(text, parse_constant=_no_json)
+        except (ValueError, RecursionError) as error:
             yield _rejected(number, Reason.UNREADABLE, f"not JSON: {error}", text)
             continue
         if isinstance(value, dict):
@@ -75,5 +77,9 @@ def jsonl_rows(lines: Iterable[str]) -> Iterator[NumberedRow]:
             yield _rejected(number, Reason.NOT_AN_OBJECT, "a line must be a JSON object", text)
 
 
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is none of its numbers")
+
+
 def _rejected(number: int, reason: Reason, message: str, text: str) -> NumberedRow:
-    return NumberedRow(number, Rejection(reason, message, text.encode()))
+    return NumberedRow(number, Rejection(reason, message, text.encode(errors="replace")))

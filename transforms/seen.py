@@ -56,6 +56,11 @@ class Seen:
             del self._generations[generation]
         return bool(old)
 
+    @property
+    def oldest_us(self) -> int:
+        """End of the oldest generation (us): what `forget` drops first. 0 when empty."""
+        return (min(self._generations, default=-1) + 1) * GENERATION_US
+
     def dump(self) -> Iterator[bytes]:
         """Entries that make an equal one."""
         for generation, members in self._generations.items():

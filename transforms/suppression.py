@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from hashlib import sha256
 
 import msgspec
+import polars as pl
 
 from transforms.candidates import Candidates
 
@@ -43,6 +44,16 @@ def suppress(candidates: Candidates, project: str, people: Set[bytes]) -> Candid
         if any(digest(project, word) in people for word in _words(rejection.original))
     }
     return candidates.suppress(places)
+
+
+def is_named(rows: pl.DataFrame, people: Mapping[str, Set[bytes]]) -> list[bool]:
+    """Of each stored row: is its user id or anonymous id a suppressed one of its project?"""
+    owners = rows.select("project", *_IDS)
+    who = {pair for name in _IDS for pair in owners.select("project", name).unique().iter_rows()}
+    named = {(p, i) for p, i in who if i and digest(p, i) in people.get(p, ())}
+    if not named:
+        return [False] * rows.height
+    return [(p, u) in named or (p, a) in named for p, u, a in owners.iter_rows()]
 
 
 def _words(original: bytes) -> Iterator[str]:

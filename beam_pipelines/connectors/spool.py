@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,20 +52,21 @@ class ProducerLog:
         """Frames from block `seq` on, up to the present end of the log."""
         if seq != self._next:
             self._seek(seq)
+        expected = self._next
         while (found := self._advance()) is not None:
             payload, damaged = found
             try:
                 at = read_meta(payload).seq if not damaged else -1
             except BlockError:
-                at, damaged = -1, True
-            if damaged:
-                lost_from, following = self._next, self._following_seq()
-                self._next = max(lost_from, following)
-                yield Frame(self.producer, lost_from, following - 1, payload, damaged=True)
+                at = -1
+            if at < expected:  # also a number that was there before: it cannot come twice
+                self._next = max(expected, self._following_seq(expected))
+                yield Frame(self.producer, expected, self._next - 1, payload, damaged=True)
             else:
                 self._next = at + 1
                 if at >= seq:
                     yield Frame(self.producer, at, at, payload)
+            expected = self._next
 
     def first_received_since(self, instant_us: int) -> int:
         """Number of the first block that holds anything received at `instant_us` or later."""
@@ -104,6 +105,13 @@ class ProducerLog:
             except FileNotFoundError:
                 return None
         found = read_frame(self._file, self._offset)
+        later: list[int] = []
+        if found is None:
+            later = [start for start in self._segments() if start > self._segment]
+            if not later:
+                return None
+            # The writer may have finished this segment and begun the next while we looked.
+            found = read_frame(self._file, self._offset)
         match found:
             case Whole(payload, end):
                 self._offset = end
@@ -111,23 +119,22 @@ class ProducerLog:
             case Damaged(junk, end):
                 self._offset = end
                 return junk, True
-        later = [start for start in self._segments() if start > self._segment]
-        if not later:
-            return None
         self._file.seek(self._offset)
         junk = self._file.read()
+        is_gap = later[0] > self._next  # blocks were in what is missing here
         self._open(later[0])
-        return (junk, True) if junk else self._advance()
+        return (junk, True) if junk or is_gap else self._advance()
 
-    def _following_seq(self) -> int:
+    def _following_seq(self, expected: int) -> int:
         """Number of the block after damage: the segment's own, or that of the next frame."""
         if self._offset == 0:
             return self._segment
         assert self._file is not None
         following = read_frame(self._file, self._offset)
-        if isinstance(following, Whole):
-            return read_meta(following.payload).seq
-        return self._next + 1
+        with suppress(BlockError):
+            if isinstance(following, Whole):
+                return read_meta(following.payload).seq
+        return expected + 1
 
 
 class _EndlessTracker(OffsetRestrictionTracker):
@@ -266,17 +273,19 @@ class _Tail(beam.DoFn):
         directory = element[0]
         log = self._logs.setdefault(directory, ProducerLog(directory))
         looked_at = time.time()
+        received: Timestamp | None = None
         size = 0
         for frame in log.read(tracker.current_restriction().start):
             if frame.last >= frame.seq and not tracker.try_claim(frame.last):
                 return
-            received = Timestamp.of(looked_at)
             if not frame.damaged:
                 received = Timestamp(micros=read_meta(frame.payload).first_received)
-            yield TimestampedValue(frame, received)
+            yield TimestampedValue(frame, received or Timestamp.of(looked_at))
             size += len(frame.payload)
             if size > _BUNDLE_BYTES:
-                _advance(watermark, received - Duration(seconds=GRACE_S))
+                # When damage was received nobody knows: the blocks behind it must not be late.
+                if received is not None:
+                    _advance(watermark, received - Duration(seconds=GRACE_S))
                 tracker.defer_remainder(Duration(seconds=0))
                 return
         _advance(watermark, Timestamp.of(looked_at - GRACE_S))

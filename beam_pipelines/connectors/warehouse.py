@@ -39,12 +39,15 @@ from schemas_avro.tables import (
     DAILY,
     EVENTS,
     NAMESPACE,
+    OURS,
     POSITIONS,
     RECEIVED_UNTIL,
+    RETIRED,
     TOUCHED,
     Table,
 )
 from transforms.positions import Positions
+from transforms.retired import Retired
 
 _COMMIT_TRIES = 20
 _PROPERTIES = {
@@ -89,9 +92,6 @@ class Changes:
     received_until: int
 
 
-_Commit = Callable[[IcebergTable], None]
-
-
 class Warehouse:
     """The tables below one directory. Cheap to make; not shared between threads."""
 
@@ -115,9 +115,19 @@ class Warehouse:
             return table
         return self._widened(spec, wanted)
 
+    def tables(self) -> list[IcebergTable]:
+        """All tables that were made so far, each at its newest snapshot."""
+        if not self._catalog.namespace_exists(NAMESPACE):
+            return []
+        return [self._catalog.load_table(name) for name in self._catalog.list_tables(NAMESPACE)]
+
     def positions(self, spec: Table) -> Positions:
         """The blocks that the table holds."""
-        return Positions.from_json(_summary(self.table(spec)).get(POSITIONS, "{}"))
+        return Positions.from_json(summary(self.table(spec)).get(POSITIONS, "{}"))
+
+    def retired(self, spec: Table) -> Retired:
+        """What retention took out of the table so far."""
+        return Retired.from_json(summary(self.table(spec)).get(RETIRED, "{}"))
 
     def write_files(self, spec: Table, rows: pl.DataFrame) -> tuple[str, ...]:
         """Parquet files of `rows` (wire types), one per UTC day, not yet part of the table."""
@@ -142,13 +152,14 @@ class Warehouse:
         """Make the files part of the table, in one snapshot together with their positions."""
 
         def commit(table: IcebergTable) -> None:
-            before = _summary(table)
+            before = summary(table)
             held = Positions.from_json(before.get(POSITIONS, "{}"))
             files = self._without(spec, added, held)
             until = max(int(before.get(RECEIVED_UNTIL, 0)), added.received_until)
             table.add_files(
                 list(files),
                 snapshot_properties={
+                    **carried(table),
                     POSITIONS: (held + added.positions).to_json(),
                     TOUCHED: json.dumps(dict(added.touched), separators=(",", ":")),
                     RECEIVED_UNTIL: str(until),
@@ -156,7 +167,7 @@ class Warehouse:
                 check_duplicate_files=False,  # names are unique; the check reads every manifest
             )
 
-        self._retry(spec, commit)
+        self.commit(spec, commit)
 
     def changes(self, since: int | None) -> Changes:
         """What reached `events` after the snapshot `since`; everything where that is unknown."""
@@ -165,7 +176,7 @@ class Warehouse:
         if current is None:
             return Changes(None, {}, 0)
         known = {s.snapshot_id: s.sequence_number or 0 for s in table.snapshots()}
-        until = int(_summary(table).get(RECEIVED_UNTIL, 0))
+        until = int(summary(table).get(RECEIVED_UNTIL, 0))
         if since not in known:
             return Changes(current.snapshot_id, self._all_days(table), until)
         touched: dict[str, set[date]] = {}
@@ -178,7 +189,7 @@ class Warehouse:
 
     def computed_from(self) -> int | None:
         """The snapshot of `events` that the daily table was last computed from."""
-        based_on = _summary(self.table(DAILY)).get(BASED_ON)
+        based_on = summary(self.table(DAILY)).get(BASED_ON)
         return int(based_on) if based_on else None
 
     def files(self, snapshot: int, spans_us: Iterable[tuple[int, int]]) -> list[str]:
@@ -186,7 +197,7 @@ class Warehouse:
         table = self.table(EVENTS)
         found: set[str] = set()
         for start, end in spans_us:
-            between = f"event_time >= '{_iso(start)}' and event_time < '{_iso(end)}'"
+            between = f"event_time >= '{iso(start)}' and event_time < '{iso(end)}'"
             tasks = table.scan(row_filter=between, snapshot_id=snapshot).plan_files()
             found.update(task.file.file_path.removeprefix("file://") for task in tasks)
         return sorted(found)
@@ -196,7 +207,9 @@ class Warehouse:
         if not paths:
             return {}
         day = pl.col("event_time").dt.date().alias("day")
-        found = pl.scan_parquet(paths).select("project", day).unique().collect()
+        # Files may be older than a column.
+        files = pl.scan_parquet(paths, missing_columns="insert", extra_columns="ignore")
+        found = files.select("project", day).unique().collect()
         touched: dict[str, set[date]] = {}
         for project, one in found.iter_rows():
             touched.setdefault(project, set()).add(one)
@@ -217,8 +230,11 @@ class Warehouse:
         self, rows: list[dict[str, Any]], days: Iterable[tuple[str, date]], based_on: int
     ) -> None:
         """Put `rows` in place of all rows of `days` (project, day) in the daily table, at once."""
+        # What was computed from events that are gone is final: computing again would empty it.
+        retired = self.retired(EVENTS)
+        rows = [row for row in rows if not retired.is_final(row["project"], row["day"])]
         by_project: dict[str, list[str]] = {}
-        for project, day in sorted(days):
+        for project, day in sorted(d for d in days if not retired.is_final(*d)):
             by_project.setdefault(project, []).append(f"'{day}'")
         if not by_project:
             return
@@ -234,10 +250,12 @@ class Warehouse:
                 # A day that is computed for the first time has nothing to replace.
                 warnings.filterwarnings("ignore", "Delete operation did not match any records")
                 table.overwrite(
-                    _cast(frame, schema), replaced, snapshot_properties={BASED_ON: str(based_on)}
+                    _cast(frame, schema),
+                    replaced,
+                    snapshot_properties={**carried(table), BASED_ON: str(based_on)},
                 )
 
-        self._retry(DAILY, commit)
+        self.commit(DAILY, commit)
 
     def _create(self, spec: Table) -> IcebergTable:
         with suppress(NamespaceAlreadyExistsError):
@@ -250,10 +268,13 @@ class Warehouse:
         except TableAlreadyExistsError:
             return self._catalog.load_table(spec.identifier)
         with table.update_spec() as update:
-            if spec is DAILY:
+            if spec.replaced is not None:
                 update.add_field("project", IdentityTransform(), "project")
-                update.add_field("day", MonthTransform(), "month")
-            else:
+            if spec.replaced == "month":
+                update.add_field(spec.day_of, MonthTransform(), "month")
+            elif spec.replaced == "day":
+                update.add_field(spec.day_of, DayTransform(), "start_day")
+            elif spec.replaced is None:
                 update.add_field(spec.day_of, DayTransform(), "day")
         return table
 
@@ -277,7 +298,7 @@ class Warehouse:
                 time.sleep(0.05 * (attempt + 1))
         return table
 
-    def _retry(self, spec: Table, commit: _Commit) -> None:
+    def commit(self, spec: Table, commit: Callable[[IcebergTable], None]) -> None:
         """Several processes commit to one warehouse: the loser looks again and repeats."""
         for attempt in range(_COMMIT_TRIES):
             try:
@@ -290,9 +311,15 @@ class Warehouse:
                 return
 
 
-def _summary(table: IcebergTable) -> dict[str, str]:
+def summary(table: IcebergTable) -> dict[str, str]:
+    """The properties of the newest snapshot."""
     snapshot = table.current_snapshot()
     return dict(snapshot.summary.additional_properties) if snapshot and snapshot.summary else {}
+
+
+def carried(table: IcebergTable) -> dict[str, str]:
+    """Properties that every commit hands on to the next: all of ours but what a single one says."""
+    return {k: v for k, v in summary(table).items() if k.startswith(OURS) and k != TOUCHED}
 
 
 def _cast(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
@@ -300,5 +327,6 @@ def _cast(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
     return frame.select(schema.names).to_arrow().cast(schema)
 
 
-def _iso(instant_us: int) -> str:
+def iso(instant_us: int) -> str:
+    """An instant as Iceberg's filters want it."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant_us)).isoformat()

@@ -7,7 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_pipelines import options
-from beam_pipelines.jobs import import_file, ingest, rollup, schedule
+from beam_pipelines.jobs import (
+    backfill,
+    compact,
+    export,
+    identity,
+    import_file,
+    ingest,
+    parity,
+    reconcile,
+    replay,
+    retention,
+    rollup,
+    schedule,
+    sessions,
+    warehouse_copy,
+)
 from catalog.settings import Settings
 
 
@@ -22,6 +37,16 @@ class Job:
 JOBS = {
     "ingest": Job(options.IngestOptions, ingest.start),
     "rollup": Job(options.RollupOptions, rollup.start),
+    "sessions": Job(options.SessionsOptions, sessions.start),
+    "identity": Job(options.IdentityOptions, identity.start),
     "import": Job(options.ImportOptions, import_file.start),
+    "replay": Job(options.ReplayOptions, replay.start),
+    "export": Job(options.ExportOptions, export.start),
+    "backfill": Job(options.BackfillOptions, backfill.start),
+    "compact": Job(options.CompactOptions, compact.start),
+    "retention": Job(options.RetentionOptions, retention.start),
+    "reconcile": Job(options.ReconcileOptions, reconcile.start),
+    "parity": Job(options.ParityOptions, parity.start),
+    "copy": Job(options.WarehouseCopyOptions, warehouse_copy.start),
     "schedule": Job(options.ScheduleOptions, schedule.start),
 }

@@ -20,7 +20,8 @@ from beam_pipelines.counters import count
 from beam_pipelines.windowing import gather
 from schemas_avro import block, derive, load
 from schemas_avro.tables import DEAD_LETTERS, EVENTS, Table
-from transforms.context import promote
+from transforms.contract import read_rows
+from transforms.enrich import enrich
 from transforms.failures import Reason
 from transforms.positions import Positions
 
@@ -104,11 +105,11 @@ def _decode(record: Any, frame: Frame) -> pl.DataFrame | dict[str, Any]:
     message, exception = f"bytes in place of blocks {frame.seq} to {frame.last} are no block", ""
     if not frame.damaged:
         try:
-            rows = block.decode(record, frame.payload)[1]
+            rows = read_rows(record, frame.payload)
         except block.BlockError as error:
             message, exception = f"block {frame.seq}: {error}", type(error).__name__
         else:
-            return promote(rows) if record.name == EVENTS.record else rows
+            return enrich(rows) if record.name == EVENTS.record else rows
     digest = hashlib.sha256(frame.payload).hexdigest()[:16]
     return {
         "dead_letter_id": f"{frame.producer}:{frame.seq}:{digest}",

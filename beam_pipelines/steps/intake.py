@@ -12,10 +12,10 @@ import polars as pl
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_pipelines.connectors.frames import Frame
-from beam_pipelines.connectors.rows import CHUNK_ROWS, Chunk
+from beam_pipelines.connectors.rows import Chunk
 from beam_pipelines.counters import count
 from schemas_avro import block, derive, load
-from transforms.candidates import Candidate, Candidates
+from transforms.candidates import Candidate, Candidates, refuse_large
 from transforms.failures import Rejection
 from transforms.judge import Origin, dead_letter_row, judge
 from transforms.mapping import RowMapping
@@ -32,6 +32,20 @@ class Blocks(NamedTuple):
     dead_letters: PCollection[Frame]
 
 
+@dataclass(frozen=True)
+class Intake:
+    """What the rows are held to.
+
+    suppressed:      digests of the project's erased people
+    max_event_bytes: largest row, as JSON; a larger one is a dead letter
+    """
+
+    rows: RowMapping
+    origin: Origin
+    suppressed: frozenset[bytes] = frozenset()
+    max_event_bytes: int = 128 << 10
+
+
 @dataclass
 class RowsToBlocks(beam.PTransform):
     """Chunks of rows -> one block of events and one of dead letters each, numbered by chunk.
@@ -39,46 +53,28 @@ class RowsToBlocks(beam.PTransform):
     Deterministic but for the received time: the same file gives the same block numbers and ids.
     """
 
-    file_name: str
-    producer: str
-    rows: RowMapping
-    origin: Origin
-    suppressed: frozenset[bytes] = frozenset()
+    intake: Intake
 
     def expand(self, chunks: PCollection[Chunk]) -> Blocks:
-        made = chunks | beam.ParDo(
-            _ToBlocks(self.file_name, self.producer, self.rows, self.origin, self.suppressed)
-        ).with_outputs(_DEAD, main="events")
+        made = chunks | beam.ParDo(_ToBlocks(self.intake)).with_outputs(_DEAD, main="events")
         return Blocks(made.events, made[_DEAD])
 
 
 class _ToBlocks(beam.DoFn):
-    def __init__(
-        self,
-        file_name: str,
-        producer: str,
-        rows: RowMapping,
-        origin: Origin,
-        suppressed: frozenset[bytes],
-    ) -> None:
-        self._file_name, self._producer = file_name, producer
-        self._rows, self._origin, self._suppressed = rows, origin, suppressed
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     def process(self, chunk: Chunk) -> Iterator[Any]:
-        number, rows = chunk
-        originals = [_original(row) for row in rows]
-        made = [self._candidate(*both) for both in zip(rows, originals, strict=True)]
-        candidates = suppress(
-            Candidates.of(made, originals), self._origin.project, self._suppressed
-        )
-        judged = judge([(candidates, self._origin)])
+        intake, rows = self._intake, chunk.rows
+        candidates = self._candidates(chunk)
+        judged = judge([(candidates, intake.origin)])
         refused = candidates.refusals(judged.refused)
         dead = [
             dead_letter_row(
                 rejection,
-                self._origin,
+                intake.origin,
                 step="import",
-                dead_letter_id=f"{self._origin.source}:{self._file_name}:{rows[at].number}",
+                dead_letter_id=f"{intake.origin.source}:{chunk.name}:{rows[at].number}",
             )
             for at, rejection in sorted(refused.items())
         ]
@@ -87,33 +83,42 @@ class _ToBlocks(beam.DoFn):
         count("rows_rejected", len(dead))
         count("rows_suppressed", len(candidates.suppressed))
         if judged.rows.height:
-            yield self._block("event", number, judged.rows, len(dead))
+            yield _block("event", chunk, judged.rows, len(dead))
         if dead:
             types = derive.wire(load("dead_letter"))
             letters = pl.DataFrame(dead, schema=types, orient="row")
-            yield TaggedOutput(_DEAD, self._block("dead_letter", number, letters, 0))
+            yield TaggedOutput(_DEAD, _block("dead_letter", chunk, letters, 0))
 
-    def _candidate(self, row: NumberedRow, original: bytes) -> Candidate | Rejection:
+    def _candidates(self, chunk: Chunk) -> Candidates:
+        intake = self._intake
+        originals = [_original(row) for row in chunk.rows]
+        both = zip(chunk.rows, originals, strict=True)
+        made = Candidates.of([self._candidate(chunk.name, *one) for one in both], originals)
+        kept = suppress(made, intake.origin.project, intake.suppressed)
+        return refuse_large(kept, intake.max_event_bytes)
+
+    def _candidate(self, name: str, row: NumberedRow, original: bytes) -> Candidate | Rejection:
         if isinstance(row.content, Rejection):
             return row.content
-        candidate = self._rows.candidate(row.content, original)
+        candidate = self._intake.rows.candidate(row.content, original)
         if isinstance(candidate, Candidate) and candidate.event_id is None:
-            candidate.event_id = f"{self._file_name}:{row.number}"[-100:]
+            candidate.event_id = f"{name}:{row.number}"[-100:]
         return candidate
 
-    def _block(self, record: str, number: int, rows: pl.DataFrame, rejected: int) -> Frame:
-        meta = block.new_meta(
-            rows,
-            producer=self._producer,
-            seq=number,
-            first_row=number * CHUNK_ROWS,
-            rejected=rejected,
-        )
-        payload = block.encode(load(record), rows, meta)
-        return Frame(self._producer, number, number, payload)
+
+def _block(record: str, chunk: Chunk, rows: pl.DataFrame, rejected: int) -> Frame:
+    meta = block.new_meta(
+        rows,
+        producer=chunk.producer,
+        seq=chunk.number,
+        first_row=chunk.rows[0].number - 1,
+        rejected=rejected,
+    )
+    payload = block.encode(load(record), rows, meta)
+    return Frame(chunk.producer, chunk.number, chunk.number, payload)
 
 
 def _original(row: NumberedRow) -> bytes:
     if isinstance(row.content, Rejection):
         return row.content.original
-    return json.dumps(row.content, ensure_ascii=False).encode()
+    return json.dumps(row.content, ensure_ascii=False).encode(errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -13,20 +14,30 @@ import apache_beam as beam
 import polars as pl
 from apache_beam.coders import BytesCoder, VarIntCoder
 from apache_beam.pvalue import PCollection
-from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    BagStateSpec,
+    ReadModifyWriteStateSpec,
+    TimerSpec,
+    on_timer,
+)
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_pipelines.connectors.definitions import ALL, NO_OWN, Admitted, OwnMetrics
 from beam_pipelines.connectors.frames import Frame
 from beam_pipelines.counters import count
 from beam_pipelines.steps.columns import pack, unpack
 from beam_pipelines.windowing import LivePolicy
 from schemas_avro import block, load
-from transforms import dedup
+from transforms import dedup, own_metrics
+from transforms.caps import capped
+from transforms.contract import read_rows
+from transforms.enrich import DERIVED, enrich
 from transforms.grid import minute_of
 from transforms.measure import Key, measure
-from transforms.metrics import STATISTICS
+from transforms.metrics import STATISTICS, StatisticSpec
 from transforms.seen import Seen
 from transforms.statistics import DistinctSketch, Statistic
 
@@ -34,9 +45,13 @@ _Key = tuple[str, str, str]  # project, statistic, dimensions: a plain tuple has
 _GLOBAL = (GlobalWindow(),)
 _SEEN: dict[tuple[str, int], tuple[int, Seen]] = {}
 LIVE_STATISTICS = tuple(spec for spec in STATISTICS.values() if spec.live)
-_COLUMNS = sorted(
-    {"project", "event_time", "received_time", *(c for s in LIVE_STATISTICS for c in s.needs)}
-)
+
+
+def _needs(specs: Iterable[StatisticSpec]) -> set[str]:
+    return {column for spec in specs for column in spec.needs}
+
+
+_COLUMNS = sorted({"project", "event_time", "received_time", *_needs(LIVE_STATISTICS)})
 _EVENT = load("event")
 READ = sorted({*_COLUMNS, *dedup.KEY})  # of a block, the fields that matter here
 
@@ -53,17 +68,20 @@ class MeasureLive(beam.PTransform):
     policy: LivePolicy
     live_from_us: int = 0
     shards: int = 4
+    own: OwnMetrics = NO_OWN
+    admitted: Admitted = ALL
 
     def expand(self, frames: PCollection[Frame]) -> PCollection[tuple[Key, Statistic]]:
         horizon_us = self.policy.horizon_s * 1_000_000
         return (
             frames
             | "Columns"
-            >> beam.ParDo(_ToShards(horizon_us, self.live_from_us, self.shards)).with_output_types(
-                tuple[int, bytes]
-            )
+            >> beam.ParDo(
+                _ToShards(horizon_us, self.live_from_us, self.shards, self.own)
+            ).with_output_types(tuple[int, bytes])
             | "DropRepeats" >> beam.ParDo(_DropRepeats(horizon_us))
-            | "Measure" >> beam.ParDo(_Measure()).with_output_types(tuple[_Key, Any])
+            | "Measure"
+            >> beam.ParDo(_Measure(self.own, self.admitted)).with_output_types(tuple[_Key, Any])
             | "Minutes" >> self.policy.apply()
             | "Merge" >> beam.CombinePerKey(Merge())
         )
@@ -95,16 +113,21 @@ class _ToShards(beam.DoFn):
     under load a bundle holds many small blocks.
     """
 
-    def __init__(self, horizon_us: int, live_from_us: int, shards: int) -> None:
+    def __init__(self, horizon_us: int, live_from_us: int, shards: int, own: OwnMetrics) -> None:
         self._horizon_us, self._live_from_us, self._shards = horizon_us, live_from_us, shards
+        self._own = own
 
     def start_bundle(self) -> None:
         self._rows: list[pl.DataFrame] = []
         self._held = MAX_TIMESTAMP
+        self._definitions = self._own()
+        needed = own_metrics.columns_needed(self._definitions)
+        self._derives = not DERIVED.isdisjoint(needed)
+        self._read = None if self._derives else sorted({*READ, *needed})
 
     def process(self, frame: Frame, at: Any = beam.DoFn.TimestampParam) -> None:
         try:
-            _, rows = block.decode(_EVENT, frame.payload, READ)
+            rows = read_rows(_EVENT, frame.payload, self._read)
         except block.BlockError:  # the archive's step makes a dead letter of it
             return
         self._rows.append(rows)
@@ -116,9 +139,12 @@ class _ToShards(beam.DoFn):
         rows = pl.concat(self._rows)
         timely = rows.filter(pl.col("received_time") - pl.col("event_time") <= self._horizon_us)
         count("events_late", rows.height - timely.height)
-        live = timely.filter(pl.col("event_time") >= self._live_from_us).select(
-            *_COLUMNS, key=dedup.key_hash()
-        )
+        live = timely.filter(pl.col("event_time") >= self._live_from_us)
+        columns = {*_COLUMNS}
+        if self._definitions:
+            live = own_metrics.prepare(enrich(live) if self._derives else live, self._definitions)
+            columns |= {"type", *_needs(own_metrics.specs(self._definitions))}
+        live = live.select(*sorted(columns), key=dedup.key_hash())
         for shard, part in dedup.shards(live, pl.col("key"), self._shards):
             yield WindowedValue((shard, pack(part)), self._held, _GLOBAL)
 
@@ -130,13 +156,17 @@ class _DropRepeats(beam.DoFn):
     from it is kept in the process, for all instances of this DoFn (a runner makes several and
     hands a shard to any of them), and trusted only while its version equals the state's; after a
     restart or a move to another worker it is rebuilt from the bag.
+
+    The watermark decides what is forgotten, never the rows themselves: after an outage producers'
+    logs are read at once, and the one that is read faster must not make the others forget.
     """
 
     BAG = BagStateSpec("seen", BytesCoder())
     VERSION = ReadModifyWriteStateSpec("version", VarIntCoder())
+    OLD = TimerSpec("old", TimeDomain.WATERMARK)
 
     def __init__(self, horizon_us: int) -> None:
-        self._horizon_us = horizon_us
+        self._keep_us = 2 * horizon_us
         self._run = uuid.uuid4().hex  # pickled: all instances of one pipeline share a cache
 
     def process(
@@ -144,29 +174,52 @@ class _DropRepeats(beam.DoFn):
         element: tuple[int, bytes],
         bag: Any = beam.DoFn.StateParam(BAG),
         version: Any = beam.DoFn.StateParam(VERSION),
+        old: Any = beam.DoFn.TimerParam(OLD),
     ) -> Iterator[bytes]:
         shard, rows = element[0], unpack(element[1])
-        stored = version.read() or 0
-        cached, seen = _SEEN.get((self._run, shard), (-1, None))
-        if seen is None or cached != stored:
-            seen = Seen.load(bag.read())
+        seen, stored = self._seen(shard, bag, version)
         fresh, entry = seen.add(rows)
-        if seen.forget(before=_newest(rows) - 2 * self._horizon_us):
-            bag.clear()
-            for kept in seen.dump():
-                bag.add(kept)
-        else:
-            bag.add(entry)
-        version.write(stored + 1)
-        _SEEN[self._run, shard] = (stored + 1, seen)
+        bag.add(entry)
+        self._remember(shard, seen, stored + 1, version, old)
         count("events_repeated", rows.height - fresh.height)
         count("events_measured", fresh.height)
         if fresh.height:
             yield pack(fresh)
 
+    @on_timer(OLD)
+    def forget(
+        self,
+        shard: Any = beam.DoFn.KeyParam,
+        due: Any = beam.DoFn.TimestampParam,
+        bag: Any = beam.DoFn.StateParam(BAG),
+        version: Any = beam.DoFn.StateParam(VERSION),
+        old: Any = beam.DoFn.TimerParam(OLD),
+    ) -> None:
+        """Everything received before `due` has been read: drop what no repeat can come of."""
+        seen, stored = self._seen(shard, bag, version)
+        if seen.forget(before=due.micros - self._keep_us):
+            bag.clear()
+            for kept in seen.dump():
+                bag.add(kept)
+        self._remember(shard, seen, stored + 1, version, old)
+
+    def _seen(self, shard: int, bag: Any, version: Any) -> tuple[Seen, int]:
+        stored = version.read() or 0
+        cached, seen = _SEEN.get((self._run, shard), (-1, None))
+        return (Seen.load(bag.read()) if seen is None or cached != stored else seen), stored
+
+    def _remember(self, shard: int, seen: Seen, stored: int, version: Any, old: Any) -> None:
+        version.write(stored)
+        _SEEN[self._run, shard] = (stored, seen)
+        if len(seen):
+            old.set(Timestamp(micros=seen.oldest_us + self._keep_us))
+
 
 class _Measure(beam.DoFn):
     """Columns -> ((project, statistic, dimensions), value) at the minute, a bundle at once."""
+
+    def __init__(self, own: OwnMetrics, admitted: Admitted) -> None:
+        self._own, self._admitted = own, admitted
 
     def start_bundle(self) -> None:
         self._rows: list[pl.DataFrame] = []
@@ -177,10 +230,16 @@ class _Measure(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if not self._rows:
             return
-        rows = pl.concat(self._rows)
-        for key, minute, value in measure(rows, LIVE_STATISTICS, minute_of(), DistinctSketch):
-            yield WindowedValue((tuple(key), value), Timestamp(micros=minute), _GLOBAL)
-
-
-def _newest(rows: pl.DataFrame) -> int:
-    return int(rows.select(pl.col("received_time").max()).item())
+        rows = pl.concat(self._rows, how="diagonal")  # a definition may just have come or gone
+        known = set(rows.columns)
+        own = [spec for spec in own_metrics.specs(self._own()) if known.issuperset(spec.needs)]
+        wanted = (*LIVE_STATISTICS, *(own if "type" in known else ()))
+        measured = list(measure(rows, wanted, minute_of(), DistinctSketch))
+        asked: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for key, _, _ in measured:
+            if key.dimensions != "{}":
+                asked[key.project, key.statistic].add(key.dimensions)
+        admitted = {number: self._admitted(*number, values) for number, values in asked.items()}
+        for key, minute, value in measured:
+            named = capped(key, admitted.get((key.project, key.statistic), ()))
+            yield WindowedValue((tuple(named), value), Timestamp(micros=minute), _GLOBAL)

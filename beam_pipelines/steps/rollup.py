@@ -1,138 +1,87 @@
-"""Archive files -> exact rows per day: repeats out, sessions found, measured, read out."""
+"""Events that count -> exact rows by hour, day, week and month."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
 
 import apache_beam as beam
 import polars as pl
 from apache_beam.pvalue import PCollection
 
 from beam_pipelines.steps.columns import pack, unpack
-from beam_pipelines.steps.live import Merge
-from transforms import dedup
-from transforms.daily import REPEATS, TOTAL, Stamp, daily_rows
-from transforms.grid import add_local_day
-from transforms.measure import measure
-from transforms.metrics import PERSON, STATISTICS
+from beam_pipelines.steps.counted import BY_PERSON, REPEATS, CountedEvents, File
+from beam_pipelines.work import taken_back
+from transforms.exact import Periods, Stamp, read_out, repeat_sums, sums
+from transforms.grid import add_periods
+from transforms.metrics import STATISTICS
 from transforms.sessions import mark_starts
-from transforms.statistics import DistinctSet, Statistic, Total
 
 _NEEDED = {c for spec in STATISTICS.values() for c in spec.needs} - {"session_start"}
-_COLUMNS = sorted({*dedup.KEY, *dedup.ORDER, "event_time", *_NEEDED})
-_Key = tuple[str, str, str, str]  # project, statistic, dimensions, ISO day
-Spans = Mapping[str, tuple[tuple[int, int], ...]]
-Days = frozenset[tuple[str, date]]
+COLUMNS = tuple(sorted({"project", "event_id", "event_time", "user_id", "anonymous_id", *_NEEDED}))
 
 
 @dataclass
-class DailyRows(beam.PTransform):
-    """Paths of archive files -> rows of `daily_aggregate` for `days`, exact.
+class PeriodRows(beam.PTransform):
+    """Files of the archive -> packed rows of `period_aggregate`, days among them, exact.
 
-    days:   (project, local day) wanted
-    spans:  by project, [start, end) in us of the events to read: the days and their neighbours,
-            where the other copy of a repeat or the rest of a session may lie
-    zones:  time zone by project
-    Bounded. The same archive gives the same values, however its files are cut.
+    events:  what counts
+    periods: wanted
+    zones:   time zone by project
+    Bounded. The same archive gives the same rows, however its files are cut.
     """
 
-    days: Days
-    spans: Spans
+    events: CountedEvents
+    periods: Periods
     zones: Mapping[str, str]
     stamp: Stamp
-    shards: int = 8
 
-    def expand(self, paths: PCollection[str]) -> PCollection[dict[str, Any]]:
-        kept = (
-            paths
-            | "Read" >> beam.ParDo(_Read(self.spans, self.shards))
-            | "ById" >> beam.GroupByKey()
-            | "KeepFirst"
-            >> beam.ParDo(_KeepFirst(self.zones, self.shards)).with_outputs(
-                _KeepFirst.REPEATS, main="kept"
-            )
+    def expand(self, files: PCollection[File]) -> PCollection[bytes]:
+        counted = files | "Counted" >> self.events
+        measured = (
+            counted[BY_PERSON]
+            | "ByPerson" >> beam.GroupByKey()
+            | "Sum" >> beam.ParDo(_Sum(self.periods, self.zones))
         )
-        measured = kept.kept | "ByPerson" >> beam.GroupByKey() | beam.ParDo(_Measure())
+        repeats = counted[REPEATS] | "SumRepeats" >> beam.ParDo(
+            _SumRepeats(self.periods, self.zones)
+        )
         return (
-            (measured, kept[_KeepFirst.REPEATS])
+            (measured, repeats)
             | beam.Flatten()
-            | "Wanted" >> beam.Filter(_is_wanted, self.days)
-            | "Merge" >> beam.CombinePerKey(Merge())
-            | "ByDay" >> beam.Map(_by_day)
-            | "Days" >> beam.GroupByKey()
-            | "ReadOut" >> beam.FlatMap(_read_out, self.stamp)
+            | "ByProject" >> beam.GroupByKey()
+            | "ReadOut" >> beam.Map(_read_out, self.stamp, self.zones)
         )
 
 
-class _Read(beam.DoFn):
-    """Path -> (shard, columns) of the rows within the spans, split by id."""
+class _Sum(beam.DoFn):
+    """All events of some people -> (project, packed partial sums)."""
 
-    def __init__(self, spans: Spans, shards: int) -> None:
-        self._spans, self._shards = spans, shards
+    def __init__(self, periods: Periods, zones: Mapping[str, str]) -> None:
+        self._periods, self._zones = periods, zones
 
-    def process(self, path: str) -> Iterator[tuple[int, bytes]]:
-        rows = pl.read_parquet(path, columns=_COLUMNS, hive_partitioning=False)
-        times = pl.col("event_time", "received_time").dt.timestamp("us")
-        rows = rows.with_columns(times).filter(_within(self._spans))
-        # Copies of an event must meet, whatever their times: only the id decides the shard.
-        for shard, part in dedup.shards(rows, dedup.key_hash(), self._shards):
-            yield shard, pack(part)
+    def process(self, element: tuple[int, Iterable[str]]) -> Iterator[tuple[str, bytes]]:
+        rows = mark_starts(add_periods(taken_back(list(element[1])), self._zones))
+        yield from _by_project(sums(rows, STATISTICS.values(), self._periods))
 
 
-class _KeepFirst(beam.DoFn):
-    """All copies of some ids -> the first of each, split by person; repeats counted by day."""
+class _SumRepeats(beam.DoFn):
+    """Path of rows that do not count -> (project, how many there are in each period)."""
 
-    REPEATS = "repeats"
+    def __init__(self, periods: Periods, zones: Mapping[str, str]) -> None:
+        self._periods, self._zones = periods, zones
 
-    def __init__(self, zones: Mapping[str, str], shards: int) -> None:
-        self._zones, self._shards = zones, shards
-
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        rows = add_local_day(pl.concat([unpack(p) for p in element[1]]), self._zones)
-        kept, repeats = dedup.keep_first(rows)
-        for project, day, copies in repeats.group_by("project", "day").len().iter_rows():
-            found = ((project, REPEATS, TOTAL, day.isoformat()), Total(copies))
-            yield beam.pvalue.TaggedOutput(self.REPEATS, found)
-        person = pl.concat_str("project", pl.coalesce(PERSON, "event_id"), separator="\x1f")
-        for shard, part in dedup.shards(kept, person.hash(7), self._shards):
-            yield shard, pack(part)
+    def process(self, path: str) -> Iterator[tuple[str, bytes]]:
+        rows = add_periods(taken_back([path]), self._zones)
+        yield from _by_project(repeat_sums(rows, self._periods))
 
 
-class _Measure(beam.DoFn):
-    """All events of some people -> (key with day, value)."""
-
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[_Key, Statistic]]:
-        rows = mark_starts(pl.concat([unpack(p) for p in element[1]]))
-        day = pl.col("day").to_physical()
-        for key, number, value in measure(rows, STATISTICS.values(), day, DistinctSet):
-            yield (*key, date.fromordinal(_EPOCH + number).isoformat()), value
+def _by_project(found: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
+    for (project,), part in found.partition_by("project", as_dict=True).items():
+        yield project, pack(part)
 
 
-_EPOCH = date(1970, 1, 1).toordinal()
-
-
-def _within(spans: Spans) -> pl.Expr:
-    wanted = pl.lit(False)
-    for project, ranges in spans.items():
-        for start, end in ranges:
-            between = pl.col("event_time").is_between(start, end, closed="left")
-            wanted |= (pl.col("project") == project) & between
-    return wanted
-
-
-def _is_wanted(element: tuple[_Key, Statistic], days: Days) -> bool:
-    project, _, _, day = element[0]
-    return (project, date.fromisoformat(day)) in days
-
-
-def _by_day(element: tuple[_Key, Statistic]) -> tuple[tuple[str, str], Any]:
-    (project, statistic, dimensions, day), value = element
-    return (project, day), ((statistic, dimensions), value)
-
-
-def _read_out(element: tuple[tuple[str, str], Iterable[Any]], stamp: Stamp) -> list[dict[str, Any]]:
-    (project, day), values = element
-    return daily_rows(project, date.fromisoformat(day), values, stamp)
+def _read_out(
+    element: tuple[str, Iterable[bytes]], stamp: Stamp, zones: Mapping[str, str]
+) -> bytes:
+    return pack(read_out([unpack(packed) for packed in element[1]], stamp, zones))

@@ -48,8 +48,6 @@ _NOT_EARNED = {
 _REFUND = "order refunded"
 _EMPTY = msgspec.Raw(b"")
 _NULL = msgspec.Raw(b"null")
-_COLUMNS = ("name", "event_id", "user_id", "anonymous_id", "timestamp", "sent_time",
-            "properties", "context")  # fmt: skip
 _MONEY_COLUMNS = ("revenue", "currency", "order_id")
 
 
@@ -158,21 +156,21 @@ def _as_columns(
 ) -> Candidates:
     """Columns of messages that are neither group nor alias; `kind` is that of the route."""
     kinds = [kind or m.type or "" for m in messages]
-    rows = [
-        (
-            m.event if kind == "track" else m.name,
-            m.messageId,
-            m.userId,
-            m.anonymousId or m.previousId,
-            m.originalTimestamp or m.timestamp,
-            m.sentAt,
-            bytes(m.traits if kind == "identify" else m.properties),
-            bytes(m.context),
-        )
-        for kind, m in zip(kinds, messages, strict=True)
-    ]
-    found = zip(_COLUMNS, zip(*rows, strict=True), strict=True) if rows else ()
-    columns: dict[str, Sequence[Any]] = {n: values for n, values in found if any(values)}
+    tracks = [kind == "track" for kind in kinds]
+    found: dict[str, Sequence[Any]] = {
+        "name": [m.event if t else m.name for m, t in zip(messages, tracks, strict=True)],
+        "event_id": [m.messageId for m in messages],
+        "user_id": [m.userId for m in messages],
+        "anonymous_id": [m.anonymousId or m.previousId for m in messages],
+        "timestamp": [m.originalTimestamp or m.timestamp for m in messages],
+        "sent_time": [m.sentAt for m in messages],
+        "properties": [
+            bytes(m.traits if k == "identify" else m.properties)
+            for m, k in zip(messages, kinds, strict=True)
+        ],
+        "context": [bytes(m.context) for m in messages],
+    }
+    columns = {name: values for name, values in found.items() if any(values)}
     columns["type"] = kinds
     if "sent_time" in columns:
         columns["sent_time"] = [sent_us(at) if at else None for at in columns["sent_time"]]
@@ -240,6 +238,8 @@ def _first(*times: Time) -> Time:
 
 def _add_money(columns: dict[str, Sequence[Any]]) -> None:
     properties = columns.get("properties", ())
+    if not _may_hold_money(b"".join(properties)):  # one look at all is cheaper than one at each
+        return
     hinted = [at for at, text in enumerate(properties) if _may_hold_money(text)]
     if not hinted:
         return
@@ -254,10 +254,10 @@ def _add_money(columns: dict[str, Sequence[Any]]) -> None:
 def _may_hold_money(properties: bytes) -> bool:
     """A look before the decoder's: few events have money. An escape could hide a name from it."""
     return (
-        b"revenue" in properties
+        b"\\" in properties
+        or b"revenue" in properties
         or b"order_id" in properties
         or b"total" in properties
-        or b"\\u" in properties
     )
 
 

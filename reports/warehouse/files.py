@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
-from schemas_avro.tables import CATALOG_FILE, NAMESPACE, RECEIVED_UNTIL, Table
+from schemas_avro.tables import CATALOG_FILE, NAMESPACE, RECEIVED_UNTIL, RETIRED, Table
+from transforms.retired import Retired
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,14 @@ class Files:
     """One snapshot of a table. Empty where the table is not there yet.
 
     received_until: latest received_time in it, us; None where it does not say
+    retired:        what retention took out of it so far
     """
 
     paths: tuple[str, ...] = ()
     rows: int = 0
     committed_at: int | None = None
     received_until: int | None = None
+    retired: Retired = field(default_factory=Retired)
 
 
 class WarehouseFiles:
@@ -59,6 +62,7 @@ class WarehouseFiles:
                 rows=int(summary.get("total-records", 0)),
                 committed_at=snapshot.timestamp_ms * 1000,
                 received_until=int(until) if until else None,
+                retired=Retired.from_json(summary.get(RETIRED, "{}")),
             )
             known = self._known[spec.name] = (snapshot.snapshot_id, files)
         return known[1]

@@ -145,7 +145,7 @@ def test_mistakes_name_the_flag_and_the_value(
         ("[event]\ntype = 'track'\ncolour = 'x'", "'colour' is no event field"),
         ("sort = 1\n[event]\ntype = 'track'", "'sort' is no key"),
         ("time_zone = 'Mars'\n[event]\ntype = 'track'", "'Mars' is unknown"),
-        ("format = 'xls'\n[event]\ntype = 'track'", "'xls' must be csv or jsonl"),
+        ("format = 'xls'\n[event]\ntype = 'track'", "'xls' must be one of csv, jsonl, parquet"),
     ],
 )
 def test_a_bad_mapping_is_explained(

@@ -86,6 +86,52 @@ def test_junk_before_a_new_segment_costs_no_block(tmp_path: Path, opened: Open) 
     assert seqs(found) == [(0, 0, False), (1, 0, True), (1, 1, False)]
 
 
+def test_a_segment_that_lost_its_end_says_which_blocks_that_cost(
+    tmp_path: Path, opened: Open
+) -> None:
+    path = write(tmp_path / "c-0", 0, 3)
+    path.write_bytes(path.read_bytes()[:-5])
+    write(tmp_path / "c-0", 3, 4)
+    assert seqs(list(opened(tmp_path).read(0))) == [(0, 0, False), (1, 1, False), (2, 2, True),
+                                                    (3, 3, False)]  # fmt: skip
+
+
+def test_a_segment_that_is_gone_says_which_blocks_that_cost(tmp_path: Path, opened: Open) -> None:
+    write(tmp_path / "c-0", 0, 1)
+    write(tmp_path / "c-0", 5, 6)
+    assert seqs(list(opened(tmp_path).read(0))) == [(0, 0, False), (1, 4, True), (5, 5, False)]
+
+
+def test_whole_frames_that_are_no_blocks_cost_one_number_each(tmp_path: Path, opened: Open) -> None:
+    junk = frame(b"no Avro") + frame(b"nor this")
+    write(tmp_path / "c-0", 0, 1, tail=junk + frame(payload(3)))
+    assert seqs(list(opened(tmp_path).read(0))) == [(0, 0, False), (1, 1, True), (2, 2, True),
+                                                    (3, 3, False)]  # fmt: skip
+
+
+def test_a_segment_that_is_finished_while_it_is_read_loses_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "c-0", 0, 1)
+
+    class Overtaken(ProducerLog):
+        """Between our look at the file and our look at the directory, the writer goes on."""
+
+        def _segments(self) -> list[int]:
+            if self._file is not None and not (tmp_path / "c-0" / segment_name(2)).exists():
+                write(tmp_path / "c-0", 2, 3)
+                with (tmp_path / "c-0" / segment_name(0)).open("ab") as file:
+                    file.write(frame(payload(1)))
+            return super()._segments()
+
+    with closing(Overtaken(str(tmp_path / "c-0"))) as log:
+        assert seqs(list(log.read(0))) == [(0, 0, False), (1, 1, False), (2, 2, False)]
+
+
+def test_a_number_that_comes_twice_counts_once(tmp_path: Path, opened: Open) -> None:
+    write(tmp_path / "c-0", 0, 2, tail=frame(payload(1)) + frame(payload(0)) + frame(payload(2)))
+    assert seqs(list(opened(tmp_path).read(0))) == [(0, 0, False), (1, 1, False), (2, 1, True),
+                                                    (2, 1, True), (2, 2, False)]  # fmt: skip
+
+
 def test_a_start_is_the_earlier_of_not_archived_and_not_final(tmp_path: Path) -> None:
     directory = str(tmp_path / "c-0")
     for first in (0, 4, 8):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from catalog.policies import Suppressed
 from catalog.schemas import Registered
 from catalog.store import KeyOwner
 from collector.app import Parts, create_app
+from collector.bus import segments as segments_module
 from collector.bus.port import Publisher
 from collector.bus.spool import SpoolPublisher
 from collector.gather import Gatherer
@@ -48,9 +51,10 @@ def serve(
     data: Path,
     owners: Mapping[str, KeyOwner] = OWNERS,
     schemas: Callable[[], Iterable[Registered]] = tuple,
+    keys: KeyRing | None = None,
     **given: Any,
 ) -> Served:
-    """An app on this publisher; `given` are settings."""
+    """An app on this publisher; `given` are settings. keys: instead of `owners`."""
     environ = {f"HEADWATER_{name.upper()}": str(value) for name, value in given.items()}
     settings = settings_table.read({"HEADWATER_DATA_DIR": str(data), **environ})
     gatherer, metrics = Gatherer(publisher, settings.max_waiting_events), Metrics()
@@ -61,7 +65,7 @@ def serve(
         Validator(schemas, 5, lambda: 0.0),
         settings.max_event_bytes,
     )
-    keys = KeyRing(lambda: owners, 5, lambda: 0.0)
+    keys = keys or KeyRing(lambda: owners, 5, lambda: 0.0)
     app = create_app(Parts(settings, keys, gatherer, guard, metrics, lambda: NOW))
 
     def end() -> None:
@@ -100,3 +104,37 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
     made = Collector(tmp_path / "spool")
     yield made
     made.close()
+
+
+class Gate:
+    """Holds the disk up until it is opened, in place of `fdatasync`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self._open = threading.Event(), threading.Event()
+        self.syncs = 0
+        sync = os.fdatasync
+
+        def wait(file: int) -> None:
+            self.syncs += 1
+            self.entered.set()
+            assert self._open.wait(60)
+            sync(file)
+
+        monkeypatch.setattr(segments_module.os, "fdatasync", wait)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    done = threading.Event()
+    for _ in range(6000):
+        if true():
+            return
+        done.wait(0.005)
+    raise AssertionError("never")

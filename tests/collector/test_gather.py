@@ -5,61 +5,26 @@ The disk is held up by a gate in place of `fdatasync`, so that requests gather a
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import polars as pl
 import pytest
 
 from collector import gather as gather_module
-from collector.bus import segments as segments_module
 from collector.bus.port import BusBusy, BusError
 from collector.bus.spool import SpoolPublisher
 from collector.gather import Gatherer, Receipt
 from tests.collector import blocks
+from tests.collector.conftest import wait_until
 from transforms.candidates import Candidate, Candidates
 from transforms.failures import Reason, Rejection
 from transforms.judge import Origin
-
-
-class Gate:
-    """Holds the disk up until it is opened."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.entered, self._open = threading.Event(), threading.Event()
-        self.syncs = 0
-        sync = os.fdatasync
-
-        def wait(file: int) -> None:
-            self.syncs += 1
-            self.entered.set()
-            assert self._open.wait(60)
-            sync(file)
-
-        monkeypatch.setattr(segments_module.os, "fdatasync", wait)
-
-    def open(self) -> None:
-        self._open.set()
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    done = threading.Event()
-    for _ in range(6000):
-        if true():
-            return
-        done.wait(0.005)
-    raise AssertionError("never")
-
 
 ORIGIN = Origin("shop", "web", 1_800_000_000_000_000)
 THREADS = 16
@@ -180,6 +145,70 @@ class TestGroupCommit:
     def test_nothing_is_written_for_nothing(self, tmp_path, gatherer) -> None:
         assert list(take(gatherer).event_ids) == []
         assert blocks.blocks(tmp_path / "events") == []
+
+
+class TwoLanes(SpoolPublisher):
+    """A spool that two threads may hand blocks to."""
+
+    lanes = 2
+
+    def __init__(self, spool: Path) -> None:
+        super().__init__(spool, segment_bytes=1 << 30)
+        self._one_at_a_time = threading.Lock()
+
+    def publish(self, rows: pl.DataFrame, dead: pl.DataFrame) -> int:
+        with self._one_at_a_time:
+            return super().publish(rows, dead)
+
+
+class TestTheIntervalBetweenBlocks:
+    INTERVAL_S = 0.3
+
+    @pytest.fixture
+    def spaced(self, tmp_path: Path) -> Iterator[Gatherer]:
+        publisher = SpoolPublisher(tmp_path, segment_bytes=1 << 30)
+        made = Gatherer(publisher, max_waiting=10_000, interval_s=self.INTERVAL_S)
+        yield made
+        made.close()
+
+    def test_a_lone_request_is_written_at_once(self, spaced: Gatherer) -> None:
+        take(spaced, "the first compiles what judges")
+        for n in range(2):
+            sleep(self.INTERVAL_S)
+            started = monotonic()
+            take(spaced, f"{n}")
+            assert monotonic() - started < self.INTERVAL_S
+
+    def test_under_load_blocks_are_at_least_that_far_apart(
+        self, tmp_path: Path, spaced: Gatherer
+    ) -> None:
+        started = monotonic()
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda n: take(spaced, f"{n}"), range(8 * THREADS)))
+        took = monotonic() - started
+        counts = [meta["count"] for meta in blocks.metas(tmp_path / "events")]
+        assert sum(counts) == 8 * THREADS
+        assert took >= (len(counts) - 1) * self.INTERVAL_S
+        assert len(counts) <= 10, "each of the threads waits for the block of all"
+
+    def test_close_waits_for_what_gathers(self, tmp_path: Path, spaced: Gatherer) -> None:
+        take(spaced, "first")
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(take, spaced, "late")
+            wait_until(lambda: spaced.waiting() == 1)
+            spaced.close()
+            late.result(30)
+        assert ids(tmp_path) == ["first", "late"]
+
+    def test_a_lane_that_finds_nothing_left_goes_on(self, tmp_path: Path) -> None:
+        """Both were woken, both slept until their time had come, and one took it all."""
+        gatherer = Gatherer(TwoLanes(tmp_path), max_waiting=10_000, interval_s=0.05)
+        with ThreadPoolExecutor(4) as pool:
+            for turn in range(10):
+                list(pool.map(lambda n, t=turn: take(gatherer, f"{t}-{n}"), range(4)))
+                assert gatherer.healthy(), "a lane has ended"
+        gatherer.close()
+        assert sorted(ids(tmp_path)) == sorted(f"{t}-{n}" for t in range(10) for n in range(4))
 
 
 class TestRequestsThatTripUs:

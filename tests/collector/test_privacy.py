@@ -17,7 +17,6 @@ from werkzeug.test import EnvironBuilder
 
 from catalog.policy import SourcePolicy
 from catalog.settings import SettingError
-from collector.bots import is_bot
 from collector.geo import NOWHERE, Geo, Place
 from collector.privacy import (
     Privacy,
@@ -27,6 +26,7 @@ from collector.privacy import (
     sender,
     stored_address,
 )
+from transforms.bots import is_bot
 from transforms.candidates import Candidate, Candidates
 from transforms.flags import Flag
 

@@ -64,7 +64,8 @@ def test_a_directory_that_cannot_be_made_names_the_setting(tmp_path):
         lock(in_the_way / "data")
 
 
-def test_a_bus_that_the_pipeline_cannot_read_is_named(tmp_path):
-    with pytest.raises(Occupied, match=r"HEADWATER_BUS='pubsub:p'.*python -m collector"):
-        check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path), "HEADWATER_BUS": "pubsub:p"}))
+def test_a_bus_that_the_pipeline_cannot_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWATER_BUS", "pubsub:")
+    with pytest.raises(Occupied, match=r"HEADWATER_BUS='pubsub:': ingest: --events=.*PROJECT"):
+        check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path), "HEADWATER_BUS": "pubsub:"}))
     check_bus(settings.read({"HEADWATER_DATA_DIR": str(tmp_path)}))

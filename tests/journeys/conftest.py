@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser
 
 from catalog.store import Catalog
-from tests.journeys.site import Site, Variant
+from tests.journeys.site import Site, Variant, Visitor
 from tests.system import ROOT, System
 
 # The stub as the documentation has it, and calls before the tracker is there.
@@ -72,8 +72,8 @@ def site(collector: System) -> Iterator[Site]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One visitor with an empty storage."""
+def visitor(collector: System, site: Site, browser: Browser) -> Iterator[Visitor]:
+    """One with an empty storage."""
     context = browser.new_context(locale="en-GB", timezone_id="Europe/London")
-    yield context
+    yield Visitor(collector, site, context)
     context.close()

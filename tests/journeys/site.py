@@ -126,15 +126,44 @@ def wait_until_arrived(
     return found
 
 
-# -- A visitor's page
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody with a storage of their own on the site, and what of their visits arrived.
 
+    Arrived is what lies in the collector's blocks. Events have names of their own, so that "each
+    exactly once" is counted by name, not by the ids that the tracker itself made.
+    """
 
-def visit(context: BrowserContext, url: str) -> Page:
-    """The page, with the tracker loaded."""
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_function("window.headwater && headwater.version")
-    return page
+    system: System
+    site: Site
+    context: BrowserContext
+
+    @property
+    def origin(self) -> str:
+        return self.site.origin
+
+    def visit(self, path: str) -> Page:
+        """The page, with the tracker loaded."""
+        page = self.context.new_page()
+        page.goto(self.origin + path)
+        page.wait_for_function("window.headwater && headwater.version")
+        return page
+
+    def land(self, variant: str) -> Page:
+        """The first page of the variant, its view arrived."""
+        page = self.visit(f"/{variant}/")
+        self.wait_until_arrived(variant, {"page": 1})
+        return page
+
+    def arrived(self, source: str) -> list[dict[str, Any]]:
+        """See `arrived`."""
+        return arrived(self.system, source)
+
+    def wait_until_arrived(
+        self, source: str, wanted: dict[str, int], seconds: float = 15
+    ) -> list[dict[str, Any]]:
+        """See `wait_until_arrived`."""
+        return wait_until_arrived(self.system, source, wanted, seconds)
 
 
 def stored(page: Page) -> dict[str, str]:

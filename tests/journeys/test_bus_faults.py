@@ -11,9 +11,7 @@ subscriber takes all that was acknowledged; what comes after goes to the disk qu
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
-import threading
 import time
 import uuid
 from collections import Counter
@@ -26,12 +24,12 @@ import httpx
 import pytest
 
 from tests.collector import blocks
+from tests.load import BATCH, BUSY_AFTER_S, Load, post
 from tests.pubsub_emulator import PROJECT, VARIABLE, Emulator, Gate, Inbox, distinct, gaps
 from tests.system import System, wait_for
 
 pytestmark = pytest.mark.journey
 
-THREADS, BATCH = 4, 20
 TIMEOUT_S = 1.0
 OUTAGE_S = 6.0
 QUICK_S = 0.5  # far below the timeout: nobody waits for a bus that is known to be down
@@ -43,7 +41,12 @@ class World:
     def __init__(self, data: Path, emulator: Emulator, gate: Gate, **settings: Any) -> None:
         self.emulator, self.gate = emulator, gate
         self.inbox = Inbox(emulator.host)
-        given = {"bus": f"pubsub:{PROJECT}", "publish_timeout_s": TIMEOUT_S, **settings}
+        given = {
+            "bus": f"pubsub:{PROJECT}",
+            "publish_timeout_s": TIMEOUT_S,
+            "busy_after_s": BUSY_AFTER_S,
+            **settings,
+        }
         self.system = System(data, **given)
         self.system.environ[VARIABLE] = gate.host
         self.system.run("catalog", "add-project", "shop", "--time-zone=Europe/London")
@@ -55,12 +58,6 @@ class World:
 
     def health(self) -> int:
         return httpx.get(f"{self.system.collector}/health/bus").status_code
-
-    def post(self, client: httpx.Client, ids: list[str]) -> httpx.Response:
-        events = [{"type": "track", "event": "x", "messageId": i, "userId": "u"} for i in ids]
-        return client.post(
-            f"{self.system.collector}/v1/batch", json={"batch": events, "writeKey": self.key}
-        )
 
     def waiting(self) -> int:
         """Bytes of blocks on the disk."""
@@ -93,61 +90,9 @@ class World:
         print(f"answered in {p50 * 1000:.0f} ms (p50), {p99 * 1000:.0f} ms (p99)")
 
 
-class Load:
-    """Threads that send batches one after another, each until it is answered 200."""
-
-    def __init__(self, world: World) -> None:
-        self._world, self._stop = world, threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
-        self._lock = threading.Lock()
-        self.answered: dict[str, float] = {}  # id -> when, monotonic s
-        self.took: list[tuple[float, float]] = []  # (when answered, how long it took), s
-        self.statuses: Counter[int] = Counter()
-        self.resent = self.unanswered = 0
-        self.retry_after: set[str] = set()
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        with httpx.Client(timeout=20) as client:
-            while not self._stop.is_set():
-                ids = [uuid.uuid4().hex for _ in range(BATCH)]
-                self._send(client, ids)
-                time.sleep(0.01)
-
-    def _send(self, client: httpx.Client, ids: list[str]) -> None:
-        for attempt in range(600):
-            began = time.monotonic()
-            status = 0
-            try:
-                answer = self._world.post(client, ids)
-                status = answer.status_code
-            except httpx.HTTPError:
-                pass
-            now = time.monotonic()
-            with self._lock:
-                self.statuses[status] += 1
-                self.resent += attempt > 0
-                if status == 200:
-                    self.answered.update(dict.fromkeys(ids, now))
-                    self.took.append((now, now - began))
-                    return
-                if status in {503, 507}:
-                    self.retry_after.add(answer.headers.get("Retry-After", "none"))
-            time.sleep(0.1)
-        self.unanswered += 1
-
-    def median_since(self, instant: float) -> float:
-        """Of the answers since then, in seconds."""
-        return statistics.median(took for when, took in self.took if when >= instant)
+def load_on(world: World) -> Load:
+    """Sends every batch until it is answered 200."""
+    return Load(world.system, world.key, senders=4, again=True, pause_s=0.01)
 
 
 @contextmanager
@@ -171,7 +116,7 @@ def recovered(world: World, load: Load, outage_s: float) -> None:
 def test_the_emulator_stops_and_starts_anew(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         w.system.start_collector()
-        with Load(w) as load:
+        with load_on(w) as load:
             time.sleep(2)
             assert w.waiting() == 0, "nothing is queued while the bus is up"
             began = time.monotonic()
@@ -194,7 +139,7 @@ def test_the_emulator_stops_and_starts_anew(tmp_path: Path) -> None:
 def test_the_emulator_hangs(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         w.system.start_collector()
-        with Load(w) as load:
+        with load_on(w) as load:
             time.sleep(2)
             w.emulator.hang()
             began = time.monotonic()
@@ -214,7 +159,7 @@ def test_the_emulator_hangs(tmp_path: Path) -> None:
 def test_the_collector_is_killed_in_the_outage_and_while_it_drains(tmp_path: Path) -> None:
     with world(tmp_path, collector_workers=2, drain_bytes_per_s=40_000) as w:
         w.system.start_collector()
-        with Load(w) as load:
+        with load_on(w) as load:
             time.sleep(1)
             w.gate.shut()
             time.sleep(TIMEOUT_S + 2)
@@ -256,7 +201,7 @@ def small_disk(at: Path, size: int) -> Iterator[None]:
 def test_the_disk_is_full_in_the_outage_and_free_again(tmp_path: Path) -> None:
     with small_disk(tmp_path / "data" / "queue", 4 << 20), world(tmp_path) as w:
         w.system.start_collector()
-        with Load(w) as load:
+        with load_on(w) as load:
             time.sleep(1)
             began = time.monotonic()
             w.gate.shut()
@@ -296,7 +241,7 @@ def test_a_segment_of_the_queue_is_damaged(tmp_path: Path) -> None:
         with httpx.Client(timeout=20) as client:
             for _ in range(12):
                 sent.append([uuid.uuid4().hex for _ in range(BATCH)])
-                assert w.post(client, sent[-1]).status_code == 200
+                assert post(client, w.system, w.key, sent[-1]).status_code == 200
         w.system.kill("collector")
         (path,) = w.queue.glob("events/*/*.blocks")
         frames = blocks.frames(path.read_bytes())
@@ -345,7 +290,7 @@ def test_the_clock_jumps(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         w.system.environ["PYTHONPATH"] = str(tmp_path)
         w.system.start_collector()
-        with Load(w) as load:
+        with load_on(w) as load:
             time.sleep(1)
             began = time.monotonic()
             w.gate.shut()

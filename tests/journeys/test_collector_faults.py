@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.test_server import BATCH, Load, assert_all_there
 from tests.journeys.test_bus_faults import small_disk
+from tests.load import BATCH, BUSY_AFTER_S, Load, assert_all_there
 from tests.system import System, wait_for
 
 pytestmark = pytest.mark.journey
@@ -24,7 +24,7 @@ KILLS = 20
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    with System(tmp_path / "data", collector_workers=2) as made:
+    with System(tmp_path / "data", collector_workers=2, busy_after_s=BUSY_AFTER_S) as made:
         made.run("catalog", "add-project", "shop")
         yield made
 
@@ -45,7 +45,7 @@ def test_twenty_kills_of_workers_and_of_everything(system: System) -> None:
     key = system.key("shop")
     system.start_collector()
     recovered: list[float] = []
-    with Load(system, key) as load:
+    with Load(system, key, bad=1) as load:
         for number in range(KILLS):
             before = len(load.answered)
             wait_for(lambda n=before: answered_since(load, n), seconds=20, what="load")
@@ -67,7 +67,7 @@ def test_twenty_kills_of_workers_and_of_everything(system: System) -> None:
     print(f"answers again {median:.1f} s after a kill (median), {most:.1f} s (most)")
     assert len(load.answered) > KILLS * BATCH
     assert load.broken > 0, "nobody noticed the kills"
-    assert not load.other
+    assert not load.others
     assert_all_there(system, load)
 
 
@@ -75,7 +75,7 @@ def test_a_rolling_restart_loses_no_request(system: System) -> None:
     key = system.key("shop")
     system.start_collector()
     old = set(workers(system))
-    with Load(system, key) as load:
+    with Load(system, key, bad=1) as load:
         time.sleep(1)
         os.kill(system.pid("collector"), signal.SIGHUP)
         wait_for(
@@ -87,23 +87,26 @@ def test_a_rolling_restart_loses_no_request(system: System) -> None:
         wait_for(lambda: answered_since(load, before), seconds=20, what="answers by the new ones")
     system.kill("collector", signal.SIGTERM)
     assert load.broken == 0, "a request was cut"
-    assert not load.other
+    assert not load.others
     assert_all_there(system, load)
 
 
 def test_the_spools_disk_is_full_and_free_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with small_disk(data / "spool", 16 << 20), System(data, collector_workers=2) as system:
+    with (
+        small_disk(data / "spool", 16 << 20),
+        System(data, collector_workers=2, busy_after_s=BUSY_AFTER_S) as system,
+    ):
         filler = data / "spool" / "filler"
         filler.write_bytes(bytes(15 << 20))
         system.run("catalog", "add-project", "shop")
         key = system.key("shop")
         system.start_collector()
-        with Load(system, key) as load:
-            wait_for(lambda: load.other[507] > 10, seconds=40, what="507")
+        with Load(system, key, bad=1) as load:
+            wait_for(lambda: load.others[507] > 10, seconds=40, what="507")
             with pytest.raises(OSError, match="503"):
                 system.get(f"{system.collector}/health/bus")
-            refused, before = load.other[507], len(load.answered)
+            refused, before = load.others[507], len(load.answered)
             filler.unlink()
             freed = time.monotonic()
             wait_for(lambda: answered_since(load, before), seconds=10, what="taken again")
@@ -115,5 +118,5 @@ def test_the_spools_disk_is_full_and_free_again(tmp_path: Path) -> None:
                 what="ready",
             )
         system.kill("collector", signal.SIGTERM)
-        assert set(load.other) <= {507}
+        assert set(load.others) <= {507}
         assert_all_there(system, load)

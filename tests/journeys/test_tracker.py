@@ -1,36 +1,26 @@
-"""tracker.js in Chromium, on a page of another origin: what it sees, and what it may not.
-
-What arrived is read from the collector's blocks. Events have names of their own, so that "each
-exactly once" is counted by name, not by the ids that the tracker itself made.
-"""
+"""tracker.js in Chromium, on a page of another origin: what it sees, and what it may not."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
-from playwright.sync_api import BrowserContext
 
 from tests.journeys.site import (
-    Site,
+    Visitor,
     answers,
-    arrived,
     context_of,
     properties_of,
     queued,
     stored,
-    visit,
-    wait_until_arrived,
 )
-from tests.system import System, wait_for
+from tests.system import wait_for
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser]
 
 
-def test_views_of_a_page_and_of_a_single_page_app(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    page = visit(context, f"{site.origin}/spa/start?utm_source=news&utm_campaign=may&x=1")
+def test_views_of_a_page_and_of_a_single_page_app(visitor: Visitor) -> None:
+    page = visitor.visit("/spa/start?utm_source=news&utm_campaign=may&x=1")
     page.evaluate("history.pushState({}, '', '/spa/cart'); document.title = 'Cart'")
     page.wait_for_timeout(50)
     page.evaluate("history.replaceState({}, '', '/spa/pay?step=1')")
@@ -41,26 +31,26 @@ def test_views_of_a_page_and_of_a_single_page_app(
     page.go_back()  # from #terms to the page itself
     page.go_back()  # to the start
     page.wait_for_timeout(50)
-    views = wait_until_arrived(collector, "spa", {"page": 4})
+    views = visitor.wait_until_arrived("spa", {"page": 4})
     assert [(v["page_path"], v["page_title"]) for v in views] == [
         ("/spa/start", "/spa/start"),
         ("/spa/cart", "Cart"),
         ("/spa/pay", "Cart"),
         ("/spa/start", "Cart"),
     ]
-    start = f"{site.origin}/spa/start?utm_source=news&utm_campaign=may&x=1"
+    start = f"{visitor.origin}/spa/start?utm_source=news&utm_campaign=may&x=1"
     assert [v["referrer"] for v in views] == [
         None,
         start,
-        f"{site.origin}/spa/cart",
-        f"{site.origin}/spa/pay?step=1",
+        f"{visitor.origin}/spa/cart",
+        f"{visitor.origin}/spa/pay?step=1",
     ]
     assert [v["campaign_name"] for v in views] == ["may", None, None, "may"]
     first = views[0]
     assert (first["page_url"], first["campaign_source"]) == (start, "news")
     assert properties_of(first)["search"] == "?utm_source=news&utm_campaign=may&x=1"
     assert (first["locale"], first["time_zone"]) == ("en-GB", "Europe/London")
-    facts = collector.get(f"{collector.collector}/tracker.json")
+    facts = visitor.system.get(f"{visitor.system.collector}/tracker.json")
     assert (first["library_name"], first["library_version"]) == ("headwater.js", facts["version"])
     assert first["user_agent"] == page.evaluate("navigator.userAgent")
     assert context_of(first)["screen"] == {"width": 1280, "height": 720}
@@ -69,18 +59,16 @@ def test_views_of_a_page_and_of_a_single_page_app(
     assert all(v["sent_time"] >= v["original_time"] for v in views)
 
 
-def test_hash_routes_are_views_where_the_page_says_so(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    page = visit(context, f"{site.origin}/hash/#/one")
+def test_hash_routes_are_views_where_the_page_says_so(visitor: Visitor) -> None:
+    page = visitor.visit("/hash/#/one")
     page.evaluate("location.hash = '/two'")
     page.wait_for_timeout(50)
-    views = wait_until_arrived(collector, "hash", {"page": 2})
+    views = visitor.wait_until_arrived("hash", {"page": 2})
     assert [v["page_url"].partition("#")[2] for v in views] == ["/one", "/two"]
 
 
-def test_calls(collector: System, site: Site, context: BrowserContext) -> None:
-    page = visit(context, f"{site.origin}/calls/")
+def test_calls(visitor: Visitor) -> None:
+    page = visitor.visit("/calls/")
     page.evaluate(
         """() => {
           headwater.identify(undefined, {city: 'Bath'});  // who this is is not known yet
@@ -96,8 +84,7 @@ def test_calls(collector: System, site: Site, context: BrowserContext) -> None:
           return headwater.track('After Reset');
         }"""
     )
-    before, *rest = wait_until_arrived(
-        collector,
+    before, *rest = visitor.wait_until_arrived(
         "calls",
         {"page": 1, "Viewed": 1, "identify": 3, "group": 1, "alias": 1, "Named": 1,
          "After Reset": 1},
@@ -121,8 +108,8 @@ def test_calls(collector: System, site: Site, context: BrowserContext) -> None:
     assert context_of(after)["sessionId"] != context_of(viewed)["sessionId"]
 
 
-def test_errors_ten_a_page(collector: System, site: Site, context: BrowserContext) -> None:
-    page = visit(context, f"{site.origin}/errors/")
+def test_errors_ten_a_page(visitor: Visitor) -> None:
+    page = visitor.visit("/errors/")
     page.evaluate(
         """() => {
           setTimeout(function late() { null.missing() });
@@ -136,7 +123,7 @@ def test_errors_ten_a_page(collector: System, site: Site, context: BrowserContex
     )
     errors = [
         properties_of(row)
-        for row in wait_until_arrived(collector, "errors", {"page": 1, "Error": 10})
+        for row in visitor.wait_until_arrived("errors", {"page": 1, "Error": 10})
         if row["name"] == "Error"
     ]
     by_message = {error["message"]: error for error in errors}
@@ -149,10 +136,8 @@ def test_errors_ten_a_page(collector: System, site: Site, context: BrowserContex
     assert Counter(error["message"] for error in errors)["loop"] == 7
 
 
-def test_web_vitals_once_when_the_page_is_left(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    page = visit(context, f"{site.origin}/vitals/")
+def test_web_vitals_once_when_the_page_is_left(visitor: Visitor) -> None:
+    page = visitor.visit("/vitals/")
     page.wait_for_timeout(200)
     page.evaluate(
         """() => document.querySelector('button').onclick = () => {
@@ -190,15 +175,15 @@ def test_web_vitals_once_when_the_page_is_left(
     )
     for _ in range(2):  # out of sight and back, as the browser says it
         page.evaluate("document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
-    wait_until_arrived(collector, "vitals", {"page": 1, "Web Vitals": 1}, seconds=5)
+    visitor.wait_until_arrived("vitals", {"page": 1, "Web Vitals": 1}, seconds=5)
     wait_for(lambda: queued(page) == 0, seconds=5, what="the beacon's events, confirmed")
-    assert Counter(row["name"] for row in arrived(collector, "vitals")) == {
+    assert Counter(row["name"] for row in visitor.arrived("vitals")) == {
         None: 1,
         "Web Vitals": 2,
     }
-    page.goto(f"{site.origin}/other/")
+    page.goto(f"{visitor.origin}/other/")
     page.wait_for_timeout(1200)
-    rows = wait_until_arrived(collector, "vitals", {"page": 1, "Web Vitals": 1})
+    rows = visitor.wait_until_arrived("vitals", {"page": 1, "Web Vitals": 1})
     vitals = properties_of(rows[-1])
     assert seen["CLS"] > 0.01
     for name, value in seen.items():
@@ -207,27 +192,25 @@ def test_web_vitals_once_when_the_page_is_left(
     assert rows[-1]["page_path"] == "/vitals/"
 
 
-def test_nothing_is_stored_or_sent_before_consent(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    page = visit(context, f"{site.origin}/pending/?utm_source=ad")
+def test_nothing_is_stored_or_sent_before_consent(visitor: Visitor) -> None:
+    page = visitor.visit("/pending/?utm_source=ad")
     seen = answers(page)
     page.evaluate("headwater.track('Held'); headwater.identify('user 9')")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
     page.wait_for_timeout(1500)
     assert page.evaluate("localStorage.length") == 0
-    assert context.cookies() == []
+    assert visitor.context.cookies() == []
     assert seen == []
-    assert arrived(collector, "pending") == []
+    assert visitor.arrived("pending") == []
     page.evaluate("headwater.consent('granted')")
-    rows = wait_until_arrived(
-        collector, "pending", {"page": 1, "Held": 1, "identify": 1, "Web Vitals": 1}
+    rows = visitor.wait_until_arrived(
+        "pending", {"page": 1, "Held": 1, "identify": 1, "Web Vitals": 1}
     )
     assert rows[0]["campaign_source"] == "ad"
     assert len({row["anonymous_id"] for row in rows}) == 1
-    page.goto(f"{site.origin}/pending/next")  # the answer is remembered
-    later = wait_until_arrived(
-        collector, "pending", {"page": 2, "Held": 1, "identify": 1, "Web Vitals": 1}
+    page.goto(f"{visitor.origin}/pending/next")  # the answer is remembered
+    later = visitor.wait_until_arrived(
+        "pending", {"page": 2, "Held": 1, "identify": 1, "Web Vitals": 1}
     )
     assert {row["anonymous_id"] for row in later} == {rows[0]["anonymous_id"]}
     assert later[-1]["user_id"] == "user 9"
@@ -236,48 +219,42 @@ def test_nothing_is_stored_or_sent_before_consent(
     assert {name for name in stored(page) if name[0] == "q"} == set()
 
 
-def test_denied_leaves_nothing_behind(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    page = visit(context, f"{site.origin}/denied/")
-    other = visit(context, f"{site.origin}/denied/other")
-    wait_until_arrived(collector, "denied", {"page": 2})
-    context.set_offline(True)
+def test_denied_leaves_nothing_behind(visitor: Visitor) -> None:
+    page = visitor.visit("/denied/")
+    other = visitor.visit("/denied/other")
+    visitor.wait_until_arrived("denied", {"page": 2})
+    visitor.context.set_offline(True)
     page.evaluate("headwater.identify('user 1'); headwater.track('Never Sent')")
     assert queued(page) == 2
     page.evaluate("headwater.consent('denied'); headwater.track('Never Made')")
     page.evaluate("headwater.identify('user 2')")
     other.evaluate("headwater.track('Nor Here')")  # another tab, told by the first
-    context.set_offline(False)
+    visitor.context.set_offline(False)
     page.wait_for_timeout(1500)
     assert stored(page) == {"c": "denied"}
-    page.goto(f"{site.origin}/denied/next")  # remembered, although the page asks for nothing
+    page.goto(f"{visitor.origin}/denied/next")  # remembered, although the page asks for nothing
     page.wait_for_timeout(1500)
     assert stored(page) == {"c": "denied"}
     page.evaluate("headwater.consent('granted'); headwater.track('Back')")
-    rows = wait_until_arrived(collector, "denied", {"page": 2, "Back": 1})
+    rows = visitor.wait_until_arrived("denied", {"page": 2, "Back": 1})
     assert rows[-1]["anonymous_id"] != rows[0]["anonymous_id"]
     assert rows[-1]["user_id"] is None
 
 
-def test_global_privacy_control_is_respected_where_the_page_says_so(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    context.add_init_script(
+def test_global_privacy_control_is_respected_where_the_page_says_so(visitor: Visitor) -> None:
+    visitor.context.add_init_script(
         "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {value: true})"
     )
-    page = visit(context, f"{site.origin}/gpc/")
+    page = visitor.visit("/gpc/")
     seen = answers(page)
     page.evaluate("headwater.track('Not Wanted')")
     page.wait_for_timeout(1500)
-    assert (seen, stored(page), arrived(collector, "gpc")) == ([], {}, [])
+    assert (seen, stored(page), visitor.arrived("gpc")) == ([], {}, [])
 
 
-def test_calls_from_before_the_script_was_there(
-    collector: System, site: Site, context: BrowserContext
-) -> None:
-    page = visit(context, f"{site.origin}/stub/")
-    rows = wait_until_arrived(collector, "stub", {"page": 1, "identify": 1, "Before Loading": 1})
+def test_calls_from_before_the_script_was_there(visitor: Visitor) -> None:
+    page = visitor.visit("/stub/")
+    rows = visitor.wait_until_arrived("stub", {"page": 1, "identify": 1, "Before Loading": 1})
     before = next(row for row in rows if row["name"])
     assert (before["user_id"], properties_of(before)) == ("early bird", {"n": 1})
     assert page.evaluate("typeof headwater.push") == "undefined"

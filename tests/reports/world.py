@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from apache_beam.transforms.window import IntervalWindow
-from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 from flask import Flask
 
-from beam_pipelines.connectors.live_store import UpsertLive
+from beam_pipelines.connectors.live import open_store
 from beam_pipelines.connectors.warehouse import Added, Warehouse
 from catalog.settings import Settings, read
 from reports.app import create_app
 from schemas_avro import block, derive, load
 from schemas_avro.tables import DEAD_LETTERS, EVENTS, Table
 from tests.streams import NOON, frame_of
-from transforms.measure import Key
+from transforms.panes import EARLY, ON_TIME, final_until
 from transforms.positions import Positions
-from transforms.statistics import Statistic
+from transforms.statistics import DistinctSketch, Statistic, Total
 
 NOW = NOON + 3_600_000_000
 ZONES = {"demo": "Europe/London", "other": "UTC"}
@@ -95,11 +94,10 @@ class Live:
     """Writes live minutes as the pipeline does."""
 
     def __init__(self, directory: Path) -> None:
-        self._writer = UpsertLive(f"{directory}/live.db", run=1)
-        self._writer.setup()
+        self._store = open_store(f"sqlite:{directory}/live.db")
 
     def close(self) -> None:
-        self._writer.teardown()
+        self._store.close()
 
     def put(
         self,
@@ -112,12 +110,17 @@ class Live:
         final: bool = False,
     ) -> None:
         """The value of the minute that `at` (us) is in."""
-        minute = at // 60_000_000 * 60
-        timing = PaneInfoTiming.ON_TIME if final else PaneInfoTiming.EARLY
-        self._writer.start_bundle()
-        self._writer.process(
-            (Key(project, statistic, dimensions), value),
-            IntervalWindow(minute, minute + 60),
-            PaneInfo(False, False, timing, 0, 0),
-        )
-        self._writer.finish_bundle()
+        row = {
+            "project": project,
+            "statistic": statistic,
+            "dimensions": dimensions,
+            "minute": at // 60_000_000 * 60_000_000,
+            "total": value.value if isinstance(value, Total) else None,
+            "sketch": value.sketch if isinstance(value, DistinctSketch) else None,
+            "pane": ON_TIME if final else EARLY,
+            "pane_index": 0,
+            "run": 1,
+            "updated_at": time.time_ns() // 1000,
+        }
+        rows = pl.DataFrame([row], schema=derive.wire(load("live_value")), orient="row")
+        self._store.upsert(rows, 1, final_until(rows))

@@ -22,7 +22,10 @@ records = pytest.mark.parametrize("record", list(map(load, names())), ids=lambda
 
 
 def test_all_records_are_found():
-    assert set(names()) == {"block", "daily_aggregate", "dead_letter", "event", "live_value"}
+    assert set(names()) == {
+        *("block", "daily_aggregate", "dead_letter", "event", "identity", "identity_edge"),
+        *("ledger", "live_value", "parity", "period_aggregate", "replay", "session"),
+    }
     assert load("event") is load("event")
     with pytest.raises(FileNotFoundError):
         load("no_such_record")

@@ -1,0 +1,25 @@
+"""Panes of live numbers as rows of live_value.avsc: which one counts, and what they make final."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from schemas_avro.tables import LIVE_KEY
+from transforms.grid import MINUTE_US
+
+EARLY, ON_TIME, LATE = "early", "on_time", "late"
+# A newer run rebuilds its minutes whole, so its first pane beats every pane of an older run.
+ORDER = ("run", "pane_index")
+
+
+def newest(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each number and minute the newest pane, by minute. Order and repeats change nothing."""
+    by_age = rows.sort(*ORDER, maintain_order=True)
+    return by_age.unique(LIVE_KEY, keep="last", maintain_order=True).sort("minute")
+
+
+def final_until(rows: pl.DataFrame) -> int | None:
+    """End of the newest minute that is over according to these panes, us; None: none is."""
+    # A late pane comes after its minute was final, so it says the same as an on-time one.
+    newest_final = rows.filter(pl.col("pane") != EARLY)["minute"].max()
+    return newest_final + MINUTE_US if isinstance(newest_final, int) else None
