@@ -18,12 +18,12 @@ metrics_files.prepare()  # before the client library is imported, as in the coll
 import netaddr  # noqa: E402
 from mmdb_writer import MMDBWriter  # noqa: E402
 
-from collector.bots import is_bot  # noqa: E402
 from collector.geo import Geo  # noqa: E402
 from collector.limits import Limits, refuse_too_many_properties  # noqa: E402
 from collector.metrics import Metrics  # noqa: E402
 from collector.privacy import Privacy, sender  # noqa: E402
 from collector.suppression import SuppressionList  # noqa: E402
+from transforms.bots import is_bot  # noqa: E402
 from transforms.candidates import Candidate, Candidates  # noqa: E402
 from transforms.suppression import digest  # noqa: E402
 
