@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def echoing() -> Iterator[Served]:
-    with on_granian(echo) as served:
+    with on_granian(echo, busy_after_s=60) as served:
         yield served
 
 
@@ -181,7 +181,7 @@ class TestWhoGetsAThread:
                 raise LookupError("in the app")
             return echo(environ, start_response)
 
-        with on_granian(failing) as served:
+        with on_granian(failing, busy_after_s=60) as served:
             for body in (SMALL, LARGE):
                 assert served.ask("POST", "/fails", body).status == 500
                 assert served.ask("POST", "/", body).status == 200

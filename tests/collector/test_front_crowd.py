@@ -70,7 +70,8 @@ class Real:
 
 @pytest.fixture
 def real(collector: Collector) -> Iterator[Real]:
-    with on_granian(collector.client.application.wsgi_app) as served:
+    """Never too busy, however slow the machine of the tests."""
+    with on_granian(collector.client.application.wsgi_app, busy_after_s=60) as served:
         yield Real(collector, served)
 
 
@@ -216,7 +217,7 @@ class TestMoreThanItCanTake:
     def test_large_bodies_have_a_share_of_the_memory(self, collector, monkeypatch) -> None:
         monkeypatch.setattr(front_module, "_MOST_HELD_BYTES", 2 << 20)
         app = collector.client.application.wsgi_app
-        with on_granian(app, max_bytes=1 << 20) as served:
+        with on_granian(app, max_bytes=1 << 20, busy_after_s=60) as served:
             real = Real(collector, served)
             large, part = batch("large", 900 << 10), bytes(900 << 10)
             slow = [real.send(part, length=1 << 20) for _ in range(2)]
@@ -238,7 +239,7 @@ class TestMoreThanItCanTake:
             assert environ["CONTENT_LENGTH"] == "0" or go_on.wait(60)
             return echo(environ, start_response)
 
-        with on_granian(app, threads=1) as served:
+        with on_granian(app, threads=1, busy_after_s=60) as served:
             sent = [served.send(request("POST", "/", LARGE)) for _ in range(5)]
             refused = wait_for(lambda: served.turned_away, seconds=20, what="one too many")
             assert refused == 1
@@ -279,7 +280,7 @@ def test_a_slow_catalogue_holds_up_only_who_needs_it(tmp_path: Path) -> None:
     catalogue, now = SlowCatalogue(), [0.0]
     keys = KeyRing(catalogue.load, 5, lambda: now[0])
     made = serve(SpoolPublisher(tmp_path / "spool", segment_bytes=1 << 30), tmp_path, keys=keys)
-    with on_granian(made.client.application.wsgi_app, busy_after_s=10) as served:
+    with on_granian(made.client.application.wsgi_app, busy_after_s=60) as served:
 
         def send(key: str, name: str, padding: int = 0) -> Connection:
             return served.send(request("POST", "/v1/batch", batch(name, padding), X_Write_Key=key))
