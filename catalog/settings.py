@@ -43,7 +43,7 @@ SETTINGS = (
     Setting("reports_port", 8081, "TCP port of the report pages."),
     Setting("collector_workers", 1, "Collector processes."),
     Setting("collector_threads", 32, "Threads of one collector process, for large requests."),
-    Setting("busy_after_s", 0.05, "How far a collector may lag before it answers 503, in s."),
+    Setting("busy_after_s", 0.1, "How far a collector may lag before it answers 503, in s."),
     Setting("block_interval_s", 0.01, "Least time between blocks of events under load, in s."),
     Setting("pipeline_port", 0, "TCP port of the health page and metrics of ingest; 0: none."),
     Setting("reports_workers", 1, "Report processes."),
