@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help install emulators run test unit check bench docs clean
+.PHONY: help install emulators run test flink unit check bench docs clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -24,6 +24,10 @@ run: install     ## start the whole system on this machine; Ctrl-C stops it
 
 test: install emulators    ## all tests: unit, contracts, and journeys in real processes
 	$(PYTHON) -m pytest
+
+flink: install   ## get Flink's jars with Maven, then its journeys: about ten minutes
+	mvn -q -f deploy/flink dependency:copy-dependencies
+	$(PYTHON) -m pytest -m journey tests/journeys/test_flink.py tests/journeys/test_pubsub_flink.py
 
 unit: install    ## only the fast tests
 	$(PYTHON) -m pytest -m "not journey and not browser"
