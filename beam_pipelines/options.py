@@ -24,11 +24,34 @@ def option(help_text: str, default: Any = MISSING) -> Any:
     return field(metadata={"help": help_text, "default": default})
 
 
+# A field belongs to one dataclass: what many jobs have is made anew for each.
+
+
+def _archive() -> Any:
+    return option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+
+
+def _events() -> Any:
+    return option("Bus topic of accepted events.", lambda s: s.events_uri)
+
+
+def _dead_letters() -> Any:
+    return option("Bus topic of dead letters.", lambda s: s.dead_letters_uri)
+
+
+def _runner(default: str = "direct") -> Any:
+    return option(f"Where it runs: {' or '.join(RUNNERS)}.", default)
+
+
+def _dry_run(help_text: str) -> Any:
+    return option(help_text, False)
+
+
 @dataclass(frozen=True)
 class RunnerOptions:
     """What every job that has a runner takes besides its own options."""
 
-    dry_run: bool = option("Print what would be read and written and the steps, and stop.", False)
+    dry_run: bool = _dry_run("Print what would be read and written and the steps, and stop.")
     job_name: str = option("Name of the job where the runner shows one.", "headwater")
     prism_location: str = option(
         "Prism: path of the binary; empty: beside Python, then PATH.", lambda s: s.prism_location
@@ -52,14 +75,14 @@ class RunnerOptions:
 class IngestOptions:
     """Bus -> live numbers and raw archive, for ever."""
 
-    events: str = option("Bus topic of accepted events.", lambda s: s.events_uri)
-    dead_letters: str = option("Bus topic of dead letters.", lambda s: s.dead_letters_uri)
+    events: str = _events()
+    dead_letters: str = _dead_letters()
     live: str = option(
         "Live stores, separated by commas: sqlite:FILE, bigtable:PROJECT/INSTANCE/TABLE, "
         "bigquery:PROJECT/DATASET[/TABLE].",
         lambda s: s.live_uris,
     )
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     horizon_s: int = option(
         "How much later than it happened an event may be received and still move live numbers.",
         lambda s: s.live_horizon_s,
@@ -71,46 +94,46 @@ class IngestOptions:
         "Catalogue, for people's own metrics: SQLAlchemy URL; empty: none.", lambda s: s.catalog_url
     )
     prepare: bool = option("Make the bus's subscriptions where they are missing, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "prism")
+    runner: str = _runner("prism")
 
 
 @dataclass(frozen=True)
 class RollupOptions:
     """Raw archive -> exact numbers of hours, days, weeks, months that new arrivals touched."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue, for time zones: SQLAlchemy URL.", lambda s: s.catalog_url)
     grains: str = option(
         "Which to compute, of hour, day, week and month, with commas.", "hour,day,week,month"
     )
     all_days: bool = option("Compute every period anew, not only the touched ones.", False)
-    dry_run: bool = option("Print what would be read and replaced, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and replaced, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
 class SessionsOptions:
     """Raw archive -> table of sessions, for the days that new arrivals touched."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue, for time zones: SQLAlchemy URL.", lambda s: s.catalog_url)
     all_days: bool = option("Compute every day anew, not only the touched ones.", False)
-    dry_run: bool = option("Print what would be read and replaced, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and replaced, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
 class IdentityOptions:
     """Raw archive -> which ids are one person, from identify, alias and group events."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     max_links: int = option("An id that is joined to more others than this joins nobody.", 100)
     taken_back: str = option(
         "CSV file with the columns project, kind (user or anonymous) and id: they join nobody.", ""
     )
     again: bool = option("Compute even where nothing is new.", False)
-    dry_run: bool = option("Print what would be read and replaced, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and replaced, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
@@ -130,31 +153,31 @@ class ImportOptions:
         "several imports of a day; empty: a new secret, which is thrown away.",
         "",
     )
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue: SQLAlchemy URL.", lambda s: s.catalog_url)
-    dry_run: bool = option("Print what would be read and written, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and written, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
 class CompactOptions:
     """Small files of the archive -> large ones; removes files that nobody needs any more."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     memory_mb: int = option("Memory for sorting, in MB; more goes to disk.", 512)
     grace_h: float = option("How long a file stays after the last need of it, in hours.", 24.0)
-    dry_run: bool = option("Print what would be merged and removed, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be merged and removed, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
 class RetentionOptions:
     """Takes out of archive, exact tables and spool what is older than a project keeps it."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue, for what projects keep.", lambda s: s.catalog_url)
-    events: str = option("Bus topic of accepted events.", lambda s: s.events_uri)
-    dead_letters: str = option("Bus topic of dead letters.", lambda s: s.dead_letters_uri)
+    events: str = _events()
+    dead_letters: str = _dead_letters()
     live: str = option("Live store: sqlite:FILE.", lambda s: s.live_uri)
     horizon_s: int = option("Live horizon, in seconds.", lambda s: s.live_horizon_s)
     raw_days: int = option("Days that raw events are kept.", lambda s: s.raw_days)
@@ -162,35 +185,35 @@ class RetentionOptions:
     spool_h: float = option("Hours that archived blocks stay on the spool.", lambda s: s.spool_h)
     memory_mb: int = option("Memory for rewriting files, in MB.", 512)
     grace_h: float = option("How long a file stays after the last need of it, in hours.", 24.0)
-    dry_run: bool = option("Print what would go, and stop.", False)
+    dry_run: bool = _dry_run("Print what would go, and stop.")
 
 
 @dataclass(frozen=True)
 class ReconcileOptions:
     """Bus and archive -> the ledger, per minute and source; exit code 1 if it does not add up."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
-    events: str = option("Bus topic of accepted events.", lambda s: s.events_uri)
-    dead_letters: str = option("Bus topic of dead letters.", lambda s: s.dead_letters_uri)
+    archive: str = _archive()
+    events: str = _events()
+    dead_letters: str = _dead_letters()
     catalog: str = option("Catalogue, for erased people.", lambda s: s.catalog_url)
     window_s: int = option("How far back it looks at least, in seconds.", 600)
     patience_s: int = option("How long a block may be on its way, in seconds.", 300)
     all_minutes: bool = option("Everything that is on the bus, not only what is open.", False)
-    dry_run: bool = option("Print what would be read and replaced, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and replaced, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
 class ParityOptions:
     """Live minutes against the exact day; exit code 1 for a difference without a cause."""
 
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     live: str = option("Live store: sqlite:FILE.", lambda s: s.live_uri)
     catalog: str = option("Catalogue, for time zones.", lambda s: s.catalog_url)
     horizon_s: int = option("Live horizon, in seconds.", lambda s: s.live_horizon_s)
     days: int = option("How many whole days back, to the newest that is final.", 3)
-    dry_run: bool = option("Print the days that would be compared, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print the days that would be compared, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
@@ -205,12 +228,10 @@ class ReplayOptions:
     to: str = option("Only letters received before the end of this UTC day, YYYY-MM-DD.", "")
     edits: str = option("TOML file of edits, see docs/pipelines.md.", "")
     mapping: str = option("TOML file that makes events of the JSON originals, as imports do.", "")
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue: SQLAlchemy URL.", lambda s: s.catalog_url)
-    dry_run: bool = option(
-        "Print what would become of the letters, with examples, and stop.", False
-    )
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would become of the letters, with examples, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
@@ -230,10 +251,10 @@ class BackfillOptions:
         "--blocks what was found wrongly stays otherwise.",
         "",
     )
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue, for erased people: SQLAlchemy URL.", lambda s: s.catalog_url)
-    dry_run: bool = option("Print what would be read and replaced, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and replaced, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
@@ -249,10 +270,10 @@ class ExportOptions:
     columns: str = option("Columns, separated by commas; empty: all.", "")
     file_mb: int = option("Size at which a new file is begun, in MB.", 128)
     keep_repeats: bool = option("Keep repeated events: as the archive has them.", False)
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     catalog: str = option("Catalogue, for erased people: SQLAlchemy URL.", lambda s: s.catalog_url)
-    dry_run: bool = option("Print what would be read and written, and stop.", False)
-    runner: str = option(f"Where it runs: {' or '.join(RUNNERS)}.", "direct")
+    dry_run: bool = _dry_run("Print what would be read and written, and stop.")
+    runner: str = _runner()
 
 
 @dataclass(frozen=True)
@@ -260,9 +281,9 @@ class WarehouseCopyOptions:
     """Raw archive -> the same events in BigQuery, by load jobs."""
 
     to: str = option("Copy: bigquery:PROJECT/DATASET[/TABLE].", lambda s: s.warehouse_copy)
-    archive: str = option("Warehouse: iceberg:DIRECTORY.", lambda s: s.archive_uri)
+    archive: str = _archive()
     load_mb: int = option("Most that one load job takes, in MB of archive files.", 64)
-    dry_run: bool = option("Print the days that would be loaded, and stop.", False)
+    dry_run: bool = _dry_run("Print the days that would be loaded, and stop.")
 
 
 @dataclass(frozen=True)

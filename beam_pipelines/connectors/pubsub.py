@@ -10,14 +10,14 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import StrUtf8Coder
-from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.pvalue import PBegin, PCollection
-from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from beam_pipelines.connectors.endless import Endless, EndlessTracker
 from beam_pipelines.connectors.frames import Frame
 from beam_pipelines.connectors.pubsub_inbox import Inbox, Source, frame_of, release, shared
 from beam_pipelines.connectors.pubsub_names import Subscription
@@ -127,30 +127,20 @@ class _DropRepeated(beam.DoFn):
         yield frame
 
 
-class _Endless(OffsetRestrictionTracker):
-    """Counts the looks of a reader, of which there is no end. A reader is never made into two."""
-
-    def is_bounded(self) -> bool:
-        return False
+class _OneReader(EndlessTracker):
+    """Counts the looks of a reader. A reader is never made into two."""
 
     def try_split(self, fraction_of_remainder: float) -> Any:
         return super().try_split(0) if fraction_of_remainder == 0 else None
 
 
-class _Looks(RestrictionProvider):
+class _Looks(Endless):
     """Element: a reader's number. Restriction: the looks that it will take."""
+
+    tracker = _OneReader
 
     def initial_restriction(self, element: int) -> OffsetRange:
         return OffsetRange(0, sys.maxsize)
-
-    def create_tracker(self, restriction: OffsetRange) -> _Endless:
-        return _Endless(restriction)
-
-    def restriction_size(self, element: int, restriction: OffsetRange) -> int:
-        return 1
-
-    def truncate(self, element: int, restriction: OffsetRange) -> None:
-        return None  # a drain ends the reading
 
 
 class _Pull(beam.DoFn):

@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
-from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from beam_pipelines.connectors.endless import Endless
 from beam_pipelines.connectors.frames import Frame
 from schemas_avro.block import BlockError, read_meta
 from schemas_avro.segment import SUFFIX, Damaged, Whole, first_seq, read_frame
@@ -137,27 +138,11 @@ class ProducerLog:
         return expected + 1
 
 
-class _EndlessTracker(OffsetRestrictionTracker):
-    """Block numbers of a log that has no end."""
-
-    def is_bounded(self) -> bool:
-        return False
-
-
-class _FromStart(RestrictionProvider):
+class _FromStart(Endless):
     """Element (directory, first number): everything from that block on."""
 
     def initial_restriction(self, element: tuple[str, int]) -> OffsetRange:
         return OffsetRange(element[1], sys.maxsize)
-
-    def create_tracker(self, restriction: OffsetRange) -> _EndlessTracker:
-        return _EndlessTracker(restriction)
-
-    def restriction_size(self, element: tuple[str, int], restriction: OffsetRange) -> int:
-        return 1
-
-    def truncate(self, element: tuple[str, int], restriction: OffsetRange) -> None:
-        return None  # a drain ends the tail
 
 
 @dataclass(frozen=True)

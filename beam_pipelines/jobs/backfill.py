@@ -64,7 +64,6 @@ def start(options: BackfillOptions, flags: list[str], config: Settings) -> None:
             lambda root: build(root, list(planned), work, added() if missing else []),
             flags,
             streaming=False,
-            prism=config.prism_location,
         )
     done = counters.totals(result)
     print(

@@ -46,7 +46,6 @@ def start(options: CompactOptions, flags: list[str], config: Settings) -> None:
                 lambda root: build(root, options, tasks, progress),
                 flags,
                 streaming=False,
-                prism=config.prism_location,
             )
         done = counters.totals(result)
         print(

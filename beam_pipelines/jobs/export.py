@@ -67,7 +67,6 @@ def start(options: ExportOptions, flags: list[str], config: Settings) -> None:
             lambda root: _build(root, parts, running),
             flags,
             streaming=False,
-            prism=config.prism_location,
         )
     receipts = [exports.receipt_of(options.output, export.stem(part)) for part in parts]
     manifest = _manifest(asked, state, export, [r for r in receipts if r is not None])

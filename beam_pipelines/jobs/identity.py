@@ -16,14 +16,14 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from beam_pipelines import runners
 from beam_pipelines.connectors.exact_tables import computed_from, parts, replace_rows
 from beam_pipelines.connectors.uri import UriError, path_of
 from beam_pipelines.connectors.warehouse import Warehouse
+from beam_pipelines.jobs.reading import is_behind, run_on_archive
 from beam_pipelines.options import IdentityOptions
 from beam_pipelines.steps.counted import File
 from beam_pipelines.steps.identity import IdentityFiles
-from beam_pipelines.work import progress_of, steps_of, work_directory
+from beam_pipelines.work import steps_of
 from catalog.settings import Settings
 from schemas_avro.tables import EVENTS, IDENTITIES, IDENTITY_EDGES
 from transforms.identity import Node, TakenBackError, read_taken_back
@@ -50,21 +50,15 @@ def start(options: IdentityOptions, flags: list[str], config: Settings) -> None:
     if options.dry_run:
         print(f"would read {len(plan.files)} files and replace {_TABLES}")
         return
-    with work_directory(directory) as work, progress_of(work, "identity", plan.steps):
-        runners.run(
-            options.runner,
-            lambda root: build(root, options, plan, work),
-            flags,
-            streaming=False,
-            prism=config.prism_location,
-        )
+    run_on_archive(
+        "identity", options, flags, plan.steps, lambda root, work: build(root, options, plan, work)
+    )
     print(f"{_TABLES} replaced from {len(plan.files)} files")
 
 
 def is_due(options: IdentityOptions) -> bool:
     """Did anything reach the archive that the tables do not know? A cheap look."""
-    warehouse = Warehouse(path_of(options.archive, "iceberg", "archive"))
-    return bool(warehouse.changes(computed_from(warehouse, IDENTITIES)).touched)
+    return is_behind(options, IDENTITIES)
 
 
 def make_plan(warehouse: Warehouse, options: IdentityOptions) -> Plan | None:

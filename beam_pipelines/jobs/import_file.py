@@ -82,7 +82,6 @@ def start(options: ImportOptions, flags: list[str], config: Settings) -> None:
             lambda root: build(root, options, plan, progress),
             flags,
             streaming=False,
-            prism=config.prism_location,
         )
     done = counters.totals(result)
     print(

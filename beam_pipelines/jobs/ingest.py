@@ -92,7 +92,6 @@ def start(options: IngestOptions, flags: list[str], config: Settings) -> None:
         lambda root: build(root, options),
         flags,
         streaming=True,
-        prism=config.prism_location,
     )
 
 

@@ -22,7 +22,6 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table as Shown
 
-from beam_pipelines import runners
 from beam_pipelines.connectors.exact_tables import (
     computed_from,
     days_filter,
@@ -32,13 +31,12 @@ from beam_pipelines.connectors.exact_tables import (
 from beam_pipelines.connectors.live import LiveStore, open_store, split_uris
 from beam_pipelines.connectors.uri import path_of
 from beam_pipelines.connectors.warehouse import Warehouse
-from beam_pipelines.jobs.reading import Reading, plan_reading
+from beam_pipelines.jobs.reading import Reading, plan_reading, run_on_archive
 from beam_pipelines.options import ParityOptions
 from beam_pipelines.steps.counted import CountedEvents, shards_for
 from beam_pipelines.steps.live import LIVE_STATISTICS
 from beam_pipelines.steps.parity import COLUMNS, Days, MeasureSteps, Value
 from beam_pipelines.windowing import STALL_S
-from beam_pipelines.work import progress_of, work_directory
 from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro import derive, load
@@ -75,14 +73,13 @@ def start(options: ParityOptions, flags: list[str], config: Settings) -> None:
         days = ", ".join(f"{project} {day}" for project, day in sorted(plan.days))
         print(f"would read {len(plan.reading.files)} files and compare {days}")
         return
-    with work_directory(directory) as work, progress_of(work, "parity", 2 * plan.reading.steps):
-        runners.run(
-            options.runner,
-            lambda root: build(root, directory, plan, work),
-            flags,
-            streaming=False,
-            prism=config.prism_location,
-        )
+    run_on_archive(
+        "parity",
+        options,
+        flags,
+        2 * plan.reading.steps,
+        lambda root, work: build(root, directory, plan, work),
+    )
     found = warehouse.table(PARITY).scan(row_filter=days_filter(plan.days)).to_arrow()
     rows = pl.DataFrame(found).sort("project", "day", "statistic", "dimensions")
     _print(rows)

@@ -1,18 +1,38 @@
-"""What jobs over the archive read: the files around the periods that they compute."""
+"""Jobs over the archive: what they read, around the periods that they compute, and how they run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from beam_pipelines.connectors.exact_tables import order_times, parts, snapshot_time_us
+import apache_beam as beam
+
+from beam_pipelines import runners
+from beam_pipelines.connectors.exact_tables import (
+    computed_from,
+    order_times,
+    parts,
+    snapshot_time_us,
+)
+from beam_pipelines.connectors.uri import path_of
 from beam_pipelines.connectors.warehouse import Changes, Warehouse
 from beam_pipelines.steps.counted import File
-from beam_pipelines.work import steps_of
+from beam_pipelines.work import progress_of, steps_of, work_directory
+from schemas_avro.tables import Table
 from transforms.due import CHANGED, Days, Spans, changed_days, order_reads_of, reads_of
 from transforms.exact import Periods, Stamp
 from transforms.grid import add_local_day, day_span_us
 from transforms.positions import merge
+
+
+class OnArchive(Protocol):
+    """Options of a job over the archive."""
+
+    @property
+    def archive(self) -> str: ...
+    @property
+    def runner(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,28 @@ class Reading:
     rows: int
     steps: int
     stamp: Stamp
+
+
+def run_on_archive(
+    job: str,
+    options: OnArchive,
+    flags: Sequence[str],
+    steps: int,
+    build: Callable[[beam.Pipeline, str], None],
+) -> None:
+    """Run what `build` wires, with a working directory beside the archive, which is passed on.
+
+    steps: of the progress bar
+    """
+    directory = path_of(options.archive, "iceberg", "archive")
+    with work_directory(directory) as work, progress_of(work, job, steps):
+        runners.run(options.runner, lambda root: build(root, work), flags, streaming=False)
+
+
+def is_behind(options: OnArchive, table: Table) -> bool:
+    """Did anything reach the archive that `table` does not know? A cheap look."""
+    warehouse = Warehouse(path_of(options.archive, "iceberg", "archive"))
+    return bool(warehouse.changes(computed_from(warehouse, table)).touched)
 
 
 def touched_days(

@@ -51,7 +51,6 @@ def start(options: ReconcileOptions, flags: list[str], config: Settings) -> None
             lambda root: build(root, options, scope, progress),
             flags,
             streaming=False,
-            prism=config.prism_location,
         )
     lines = ledger_table.lines(warehouse, scope.from_us)
     print(_summary(lines))

@@ -68,7 +68,6 @@ def start(options: ReplayOptions, flags: list[str], config: Settings) -> None:
                 partial(_build, directory=directory, letters=letters, run=run),
                 flags,
                 streaming=False,
-                prism=config.prism_location,
             )
     done = counters.totals(result)
     print(

@@ -17,7 +17,6 @@ from datetime import date
 import apache_beam as beam
 import polars as pl
 
-from beam_pipelines import runners
 from beam_pipelines.connectors.exact_tables import (
     computed_from,
     days_filter,
@@ -27,12 +26,11 @@ from beam_pipelines.connectors.exact_tables import (
 from beam_pipelines.connectors.uri import UriError, path_of
 from beam_pipelines.connectors.warehouse import Warehouse
 from beam_pipelines.counters import count
-from beam_pipelines.jobs.reading import Reading, plan_reading, touched_days
+from beam_pipelines.jobs.reading import Reading, plan_reading, run_on_archive, touched_days
 from beam_pipelines.options import RollupOptions
 from beam_pipelines.steps.columns import unpack
 from beam_pipelines.steps.counted import CountedEvents, shards_for
 from beam_pipelines.steps.rollup import COLUMNS, PeriodRows
-from beam_pipelines.work import progress_of, work_directory
 from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro import derive, load
@@ -62,17 +60,13 @@ def start(options: RollupOptions, flags: list[str], config: Settings) -> None:
     if options.dry_run:
         print(f"would read {len(plan.reading.files)} files: {shown}")
         return
-    with (
-        work_directory(directory) as work,
-        progress_of(work, "rollup", plan.reading.steps),
-    ):
-        runners.run(
-            options.runner,
-            lambda root: build(root, options, plan, work),
-            flags,
-            streaming=False,
-            prism=config.prism_location,
-        )
+    run_on_archive(
+        "rollup",
+        options,
+        flags,
+        plan.reading.steps,
+        lambda root, work: build(root, options, plan, work),
+    )
     print(f"exact tables from {len(plan.reading.files)} files: {shown}")
 
 

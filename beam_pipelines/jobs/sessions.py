@@ -15,15 +15,19 @@ from datetime import date
 
 import apache_beam as beam
 
-from beam_pipelines import runners
 from beam_pipelines.connectors.exact_tables import computed_from, days_filter, replace_rows
 from beam_pipelines.connectors.uri import path_of
 from beam_pipelines.connectors.warehouse import Warehouse
-from beam_pipelines.jobs.reading import Reading, plan_reading, touched_days
+from beam_pipelines.jobs.reading import (
+    Reading,
+    is_behind,
+    plan_reading,
+    run_on_archive,
+    touched_days,
+)
 from beam_pipelines.options import SessionsOptions
 from beam_pipelines.steps.counted import CountedEvents, shards_for
 from beam_pipelines.steps.sessions import SessionFiles
-from beam_pipelines.work import progress_of, work_directory
 from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro.tables import EVENTS, SESSIONS
@@ -51,21 +55,19 @@ def start(options: SessionsOptions, flags: list[str], config: Settings) -> None:
     if options.dry_run:
         print(f"would read {len(plan.reading.files)} files and replace sessions of: {shown}")
         return
-    with work_directory(directory) as work, progress_of(work, "sessions", plan.reading.steps):
-        runners.run(
-            options.runner,
-            lambda root: build(root, options, plan, work),
-            flags,
-            streaming=False,
-            prism=config.prism_location,
-        )
+    run_on_archive(
+        "sessions",
+        options,
+        flags,
+        plan.reading.steps,
+        lambda root, work: build(root, options, plan, work),
+    )
     print(f"sessions from {len(plan.reading.files)} files: {len(plan.days)} days replaced: {shown}")
 
 
 def is_due(options: SessionsOptions) -> bool:
     """Did anything reach the archive that the table does not know? A cheap look."""
-    warehouse = Warehouse(path_of(options.archive, "iceberg", "archive"))
-    return bool(warehouse.changes(computed_from(warehouse, SESSIONS)).touched)
+    return is_behind(options, SESSIONS)
 
 
 def make_plan(warehouse: Warehouse, options: SessionsOptions, zones: dict[str, str]) -> Plan | None:

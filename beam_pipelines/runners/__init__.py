@@ -22,9 +22,7 @@ from beam_pipelines.runners.graph import Build, DryRun
 __all__ = ["DryRun", "RunnerError", "run"]
 
 
-def run(
-    name: str, build: Build, flags: Sequence[str], *, streaming: bool, prism: str = ""
-) -> PipelineResult:
+def run(name: str, build: Build, flags: Sequence[str], *, streaming: bool) -> PipelineResult:
     """Build the job and run it to its end. SIGTERM and Ctrl-C end a streaming job cleanly.
 
     flags: those of `RunnerOptions`, and others, for Beam. With `--dry_run` the graph is built and
@@ -38,7 +36,7 @@ def run(
         _show(name, build, options, given, streaming)
         raise DryRun
     _check(name, options, given)
-    with _opened(name, options, prism or options.prism_location) as (runner, more):
+    with _opened(name, options) as (runner, more):
         pipeline = beam.Pipeline(runner, PipelineOptions([*given, *more], streaming=streaming))
         build(pipeline)
         result = pipeline.run()
@@ -93,15 +91,13 @@ def _show(
 
 
 @contextmanager
-def _opened(
-    name: str, options: RunnerOptions, prism: str
-) -> Iterator[tuple[PipelineRunner, list[str]]]:
+def _opened(name: str, options: RunnerOptions) -> Iterator[tuple[PipelineRunner, list[str]]]:
     """The runner, ready, and the flags that lead to it."""
     match name:
         case "direct":
             yield FnApiRunner(), []
         case "prism":
-            with prism_server.server(prism) as endpoint:
+            with prism_server.server(options.prism_location) as endpoint:
                 yield PortableRunner(), [f"--job_endpoint={endpoint}"]
         case "flink":
             with flink.server(options) as more:

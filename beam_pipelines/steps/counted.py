@@ -77,16 +77,16 @@ class CountedEvents(beam.PTransform):
     shards: int = 1
 
     def expand(self, files: PCollection[File]) -> dict[str, PCollection[Any]]:
-        pieces = files | "Pieces" >> beam.FlatMap(_pieces) | "Spread" >> beam.Reshuffle()
+        spread = files | "Pieces" >> beam.FlatMap(pieces) | "Spread" >> beam.Reshuffle()
         later = (
-            pieces
+            spread
             | "ReadKeys"
             >> beam.ParDo(_ReadKeys(self.spans, self.order_spans, self.work, self.shards))
             | "ByKey" >> beam.GroupByKey()
             | "Later" >> beam.ParDo(_Later(self.work))
         )
         read = (
-            {"pieces": pieces | "At" >> beam.WithKeys(_at), "later": later}
+            {"pieces": spread | "At" >> beam.WithKeys(_at), "later": later}
             | "WithLater" >> beam.CoGroupByKey()
             | "ReadCounted"
             >> beam.ParDo(
@@ -101,7 +101,8 @@ def shards_for(rows: int) -> int:
     return max(1, -(-rows // SHARD_ROWS))
 
 
-def _pieces(file: File) -> list[Piece]:
+def pieces(file: File) -> list[Piece]:
+    """The row groups of a file: what one worker reads at once."""
     with pq.ParquetFile(file.path) as opened:
         known = opened.metadata
         groups = range(known.num_row_groups)

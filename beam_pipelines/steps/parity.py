@@ -17,7 +17,7 @@ from beam_pipelines.steps.counted import (
     File,
     Piece,
     Spans,
-    _pieces,
+    pieces,
     read_piece,
     within,
 )
@@ -62,7 +62,7 @@ class MeasureSteps(beam.PTransform):
         )
         by_key = (
             files
-            | "Pieces" >> beam.FlatMap(_pieces)
+            | "Pieces" >> beam.FlatMap(pieces)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read, self.spans, self.work, self.shards)
             | "ByKey" >> beam.GroupByKey()
