@@ -5,26 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
-from typing import NamedTuple
 
 from catalog.schemas import Registered
 from catalog.store import KeyOwner
 from collector.renewed import Renewed
 from transforms.candidates import Candidates
-from transforms.event_schema import EventSchema, SchemaError, read
+from transforms.event_schema import SchemaError, Version, judged, read
 from transforms.failures import Reason
 from transforms.flags import Flag
 
 log = logging.getLogger(__name__)
 
 
-class _Version(NamedTuple):
-    number: int
-    schema: EventSchema
-
-
 # By type and name of the events; newest first.
-_Schemas = Mapping[tuple[str, str], tuple[_Version, ...]]
+_Schemas = Mapping[tuple[str, str], tuple[Version, ...]]
 
 
 class Validator:
@@ -74,11 +68,11 @@ class Validator:
     def explain(self, project: str, kind: str, name: str | None, properties: bytes) -> str | None:
         """What an event's schema says against it; None where it fits or has no schema."""
         found = _of(self._schemas().get(project) or {}, kind, name)
-        return _judged(found, name or kind, properties)[1] if found else None
+        return judged(found, name or kind, properties)[1] if found else None
 
 
 def _by_project(registered: Iterable[Registered]) -> Mapping[str, _Schemas]:
-    found: dict[str, dict[tuple[str, str], tuple[_Version, ...]]] = {}
+    found: dict[str, dict[tuple[str, str], tuple[Version, ...]]] = {}
     for one in registered:
         try:
             schema = read(one.avro)
@@ -87,11 +81,11 @@ def _by_project(registered: Iterable[Registered]) -> Mapping[str, _Schemas]:
             continue
         schemas = found.setdefault(one.project, {})
         older = schemas.get((one.type, one.name), ())
-        schemas[one.type, one.name] = (_Version(one.version, schema), *older)
+        schemas[one.type, one.name] = (Version(one.version, schema), *older)
     return found
 
 
-def _of(schemas: _Schemas, kind: str, name: str | None) -> tuple[_Version, ...] | None:
+def _of(schemas: _Schemas, kind: str, name: str | None) -> tuple[Version, ...] | None:
     """That of the name, else that of the whole type."""
     found = schemas.get((kind, name or ""))
     return schemas.get((kind, "")) if found is None and name else found
@@ -112,23 +106,10 @@ def _check_all(
         if found is None:
             continue
         any_has_one = True
-        versions[row], why = _judged(found, name or kind, properties or b"{}")
+        versions[row], why = judged(found, name or kind, properties or b"{}")
         if why is not None:
             wrong[row] = why
     return versions, wrong if any_has_one else None
 
 
 _READ = ("type", "name", "properties")
-
-
-def _judged(
-    versions: tuple[_Version, ...], name: str, properties: bytes
-) -> tuple[int | None, str | None]:
-    """(newest version that accepts it, None) or (None, what the newest one says against it)."""
-    first = None
-    for number, schema in versions:
-        why = schema.check(properties)
-        if why is None:
-            return number, None
-        first = first or f"{name!r} does not fit version {number} of its schema: {why}"
-    return None, first

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from transforms.failures import Reason, Rejection
-from transforms.rows import NumberedRow
+from transforms.rows import NumberedRow, numbered
 
 LONGEST_LINE = 1 << 16  # characters; web servers take requests of 8 KB unless told otherwise
 _QUOTED = r'"((?:[^"\\]|\\.)*+)"'
@@ -82,12 +82,7 @@ def access_log_rows(lines: Iterable[str], visitors: Visitors) -> Iterator[Number
     Fields: visitor, user, time (ISO 8601), method, url, path, query, protocol, status, bytes, and
     where the line has them host, referrer, user_agent, more; address as `visitors.ip` says.
     """
-    number = 0
-    for line in lines:
-        text = line.strip()
-        if not text:
-            continue
-        number += 1
+    for number, text in numbered(lines):
         yield NumberedRow(number, _row(text, visitors))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -102,6 +102,29 @@ class EventSchema:
 
 
 @lru_cache(maxsize=4096)
+class Version(NamedTuple):
+    """One of the versions of a schema."""
+
+    number: int
+    schema: EventSchema
+
+
+def judged(
+    versions: Iterable[Version], name: str, properties: bytes
+) -> tuple[int | None, str | None]:
+    """(newest version that accepts it, None) or (None, what the newest one says against it).
+
+    versions: newest first
+    """
+    first = None
+    for number, schema in versions:
+        why = schema.check(properties)
+        if why is None:
+            return number, None
+        first = first or f"{name!r} does not fit version {number} of its schema: {why}"
+    return None, first
+
+
 def read(text: str) -> EventSchema:
     """The schema in `text`, an Avro record in JSON. Raises SchemaError."""
     if len(text) > MAX_TEXT:

@@ -204,15 +204,12 @@ def _checked(kept: Candidates, made: Candidate, owner: tuple[str, str], gate: Ga
     )
     if mode == "off" or not versions:
         return kept
-    first = None
-    for number, avro in versions:
-        why = _schema(avro).check(made.properties)
-        if why is None:
-            return kept.with_columns({"schema_version": [number]})
-        title = made.name or made.type
-        first = first or f"{title!r} does not fit version {number} of its schema: {why}"
+    known = (event_schema.Version(number, _schema(avro)) for number, avro in versions)
+    fits, why = event_schema.judged(known, made.name or made.type, made.properties)
+    if fits is not None:
+        return kept.with_columns({"schema_version": [fits]})
     if mode == "enforce":
-        return kept.refuse({0: (Reason.SCHEMA_MISMATCH, str(first))})
+        return kept.refuse({0: (Reason.SCHEMA_MISMATCH, str(why))})
     return kept.with_columns({"flags": [made.columns["flags"] | Flag.SCHEMA_MISMATCH.value]})
 
 

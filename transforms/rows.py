@@ -58,14 +58,14 @@ def csv_rows(lines: Iterable[str]) -> Iterator[NumberedRow]:
             yield NumberedRow(number, dict(zip(header, values, strict=True)))
 
 
+def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """(number from 1, text) of the lines that are not empty, without the space around them."""
+    return enumerate(filter(None, map(str.strip, lines)), 1)
+
+
 def jsonl_rows(lines: Iterable[str]) -> Iterator[NumberedRow]:
     """One JSON object a line; empty lines are passed over."""
-    number = 0
-    for line in lines:
-        text = line.strip()
-        if not text:
-            continue
-        number += 1
+    for number, text in numbered(lines):
         try:
             value = json.loads(text, parse_constant=_no_json)
         except (ValueError, RecursionError) as error:
