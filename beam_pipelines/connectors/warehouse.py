@@ -11,13 +11,11 @@ import json
 import os
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -34,9 +32,7 @@ from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform
 
 from schemas_avro import derive, load
 from schemas_avro.tables import (
-    BASED_ON,
     CATALOG_FILE,
-    DAILY,
     EVENTS,
     NAMESPACE,
     OURS,
@@ -187,11 +183,6 @@ class Warehouse:
                     touched.setdefault(project, set()).update(map(date.fromisoformat, days))
         return Changes(current.snapshot_id, touched, until)
 
-    def computed_from(self) -> int | None:
-        """The snapshot of `events` that the daily table was last computed from."""
-        based_on = summary(self.table(DAILY)).get(BASED_ON)
-        return int(based_on) if based_on else None
-
     def files(self, snapshot: int, spans_us: Iterable[tuple[int, int]]) -> list[str]:
         """Files of `events` at a snapshot that may hold event times within [start, end) spans."""
         table = self.table(EVENTS)
@@ -225,37 +216,6 @@ class Warehouse:
         new = blocks.filter([not held.holds(p, seq) for p, seq in blocks.iter_rows()])
         kept = rows.join(new, on=["producer", "seq"], how="semi")
         return self.write_files(spec, kept.with_columns(pl.col(times).dt.timestamp("us")))
-
-    def replace_days(
-        self, rows: list[dict[str, Any]], days: Iterable[tuple[str, date]], based_on: int
-    ) -> None:
-        """Put `rows` in place of all rows of `days` (project, day) in the daily table, at once."""
-        # What was computed from events that are gone is final: computing again would empty it.
-        retired = self.retired(EVENTS)
-        rows = [row for row in rows if not retired.is_final(row["project"], row["day"])]
-        by_project: dict[str, list[str]] = {}
-        for project, day in sorted(d for d in days if not retired.is_final(*d)):
-            by_project.setdefault(project, []).append(f"'{day}'")
-        if not by_project:
-            return
-        replaced = " or ".join(
-            f"(project = '{project}' and day in ({', '.join(listed)}))"
-            for project, listed in by_project.items()
-        )
-        schema = derive.arrow(load(DAILY.record))
-        frame = pl.DataFrame(rows, schema=derive.wire(load(DAILY.record)), orient="row")
-
-        def commit(table: IcebergTable) -> None:
-            with warnings.catch_warnings():
-                # A day that is computed for the first time has nothing to replace.
-                warnings.filterwarnings("ignore", "Delete operation did not match any records")
-                table.overwrite(
-                    _cast(frame, schema),
-                    replaced,
-                    snapshot_properties={**carried(table), BASED_ON: str(based_on)},
-                )
-
-        self.commit(DAILY, commit)
 
     def _create(self, spec: Table) -> IcebergTable:
         with suppress(NamespaceAlreadyExistsError):

@@ -11,12 +11,13 @@ from typing import Any
 import polars as pl
 from flask import Flask
 
+from beam_pipelines.connectors.exact_tables import days_filter, replace_rows, write_rows
 from beam_pipelines.connectors.live import open_store
 from beam_pipelines.connectors.warehouse import Added, Warehouse
 from catalog.settings import Settings, read
 from reports.app import create_app
 from schemas_avro import block, derive, load
-from schemas_avro.tables import DEAD_LETTERS, EVENTS, Table
+from schemas_avro.tables import DAILY, DEAD_LETTERS, EVENTS, Table
 from tests.streams import NOON, frame_of
 from transforms.panes import EARLY, ON_TIME, final_until
 from transforms.positions import Positions
@@ -87,7 +88,10 @@ def count_day(
          "denominator": below, **shared}
         for m, d, v, below in numbers
     ]  # fmt: skip
-    Warehouse(f"{directory}/archive").replace_days(rows, [(project, day)], based_on=1)
+    warehouse = Warehouse(f"{directory}/archive")
+    frame = pl.DataFrame(rows, schema=derive.wire(load(DAILY.record)), orient="row")
+    files = write_rows(warehouse, DAILY, frame)
+    replace_rows(warehouse, DAILY, files, days_filter([(project, day)]), {"": 1})
 
 
 class Live:
