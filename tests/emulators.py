@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import pytest
 
@@ -26,19 +26,23 @@ class Emulator:
     """Use as a context manager. What it held dies with it.
 
     command: of two free ports; the second is for emulators with a second protocol
+    port:    the first, where it has to be a certain one
     """
 
     def __init__(
-        self, command: Callable[[int, int], list[str]], environ: Mapping[str, str] | None = None
+        self,
+        command: Callable[[int, int], list[str]],
+        environ: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
-        self.port, self.other_port = free_port(), free_port()
+        self.port, self.other_port = port or free_port(), free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.other_host = f"127.0.0.1:{self.other_port}"
         self._command = command(self.port, self.other_port)
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Emulator:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 import warnings
@@ -23,8 +21,10 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from tests import emulators
 from tests.collector import blocks
-from tests.system import free_port, wait_for
+from tests.emulators import missing
+from tests.system import wait_for
 
 PROJECT, PREFIX = "shop-project", "headwater"
 TOPICS = ("events", "dead_letters")
@@ -37,56 +37,23 @@ _PLACES = (
 
 
 def _binary() -> str:
-    """In CI a missing emulator is an error, elsewhere the test is left out."""
     found = shutil.which("cloud-pubsub-emulator") or next(filter(os.path.exists, _PLACES), None)
-    missing = "no Pub/Sub emulator: install the Cloud SDK's component pubsub-emulator"
     if not found or not shutil.which("java"):
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("no Pub/Sub emulator: install the Cloud SDK's component pubsub-emulator")
     return found
 
 
-class Emulator:
-    """Starts, hangs, goes on, dies. Use as a context manager. What it held dies with it."""
+class Emulator(emulators.Emulator):
+    """Use as a context manager."""
 
     def __init__(self, port: int | None = None) -> None:
-        self._command = _binary()
-        self.port = port or free_port()
-        self.host = f"127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Emulator:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        binary = _binary()
+        super().__init__(lambda at, _: [binary, "--host=127.0.0.1", f"--port={at}"], port=port)
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [self._command, "--host=127.0.0.1", f"--port={self.port}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        super().start()
         with grpc.insecure_channel(self.host) as channel:
             grpc.channel_ready_future(channel).result(30)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(10)
-            self._process = None
-
-    def hang(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGCONT)
 
 
 @contextmanager
