@@ -178,7 +178,7 @@ class RetentionOptions:
     catalog: str = option("Catalogue, for what projects keep.", lambda s: s.catalog_url)
     events: str = _events()
     dead_letters: str = _dead_letters()
-    live: str = option("Live store: sqlite:FILE.", lambda s: s.live_uri)
+    live: str = option("Live stores, separated by commas.", lambda s: s.live_uris)
     horizon_s: int = option("Live horizon, in seconds.", lambda s: s.live_horizon_s)
     raw_days: int = option("Days that raw events are kept.", lambda s: s.raw_days)
     aggregate_days: int = option("Days that exact numbers are kept.", lambda s: s.aggregate_days)

@@ -256,6 +256,22 @@ def test_only_archived_old_segments_leave_the_spool(world: World) -> None:
     assert [path.exists() for path in segments[:3]] == [False, False, True]
 
 
+def test_a_live_store_that_is_behind_keeps_the_spool(world: World) -> None:
+    segments = spool(world, blocks=9)
+    for path in segments:
+        os.utime(path, (1, 1))
+    settle(world, noon(1))
+    hold(world, segments[0].parent.name, 8)
+    behind = f"sqlite:{world.data}/behind.db"
+    world.run(f"--live={world.config.live_uri},{behind}")
+    assert all(path.exists() for path in segments)  # the second store has nothing yet
+    store = open_store(behind)
+    store.upsert(pl.DataFrame(schema=derive.wire(load("live_value"))), store.begin(1), noon(1))
+    store.close()
+    world.run(f"--live={world.config.live_uri},{behind}")
+    assert [path.exists() for path in segments] == [False] * (len(segments) - 1) + [True]
+
+
 def test_numbering_and_totals_go_on_after_everything_was_archived(world: World) -> None:
     segments = spool(world, blocks=9)
     producer, topic = segments[0].parent.name, world.data / "spool/events"
