@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from catalog.dimension_values import DimensionValues
 from catalog.metrics import MetricStore
@@ -24,6 +25,12 @@ Definitions = Mapping[str, Sequence[MetricDefinition]]
 _ADMITTED: dict[tuple[str, str, str], frozenset[str]] = {}
 _KNOWN: dict[str, tuple[float, Definitions]] = {}
 _LOCK = threading.Lock()
+
+
+@cache
+def _opened(url: str) -> Catalog:
+    """One for all threads of a worker, with one pool of connections."""
+    return Catalog(url)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class OwnMetrics:
             if time.monotonic() - read_at < self.every_s:
                 return known
             try:
-                known = MetricStore(Catalog(self.catalog)).all()
+                known = MetricStore(_opened(self.catalog)).all()
             except Exception as error:  # numbers that are there go before one that may be new
                 log.warning("definitions of metrics not read anew: %s", type(error).__name__)
             _KNOWN[self.catalog] = (time.monotonic(), known)
@@ -74,7 +81,7 @@ class Admitted:
         with _LOCK:
             known = _ADMITTED.get(key, frozenset())
             if len(known) < self.cap and not wanted <= known:
-                registry = DimensionValues(Catalog(self.catalog))
+                registry = DimensionValues(_opened(self.catalog))
                 known = frozenset(registry.admit(project, statistic, wanted, self.cap))
                 _ADMITTED[key] = known
         return known
