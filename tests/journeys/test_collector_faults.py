@@ -75,7 +75,7 @@ def test_a_rolling_restart_loses_no_request(system: System) -> None:
     key = system.key("shop")
     system.start_collector()
     old = set(workers(system))
-    with Load(system, key, bad=1) as load:
+    with Load(system, key, bad=1, again=True) as load:
         time.sleep(1)
         os.kill(system.pid("collector"), signal.SIGHUP)
         wait_for(
@@ -88,6 +88,7 @@ def test_a_rolling_restart_loses_no_request(system: System) -> None:
     system.kill("collector", signal.SIGTERM)
     # A connection that waits to be accepted while its worker ends can be cut; it is sent again.
     assert load.broken <= 1, "requests were cut"
+    assert load.unanswered == 0, "a batch was given up"
     assert not load.others
     assert_all_there(system, load)
 
