@@ -24,12 +24,12 @@ def counted(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """(events that count, copies of them); of a repeated order later events lose the order."""
     rows = list(rows)
     copies = _groups(rows, _id)
-    orders = _groups([r for r in rows if is_order(r)], _order_key)
+    orders = _groups([r for r in rows if _is_whole_order(r)], _order_key)
     settled, repeats = [], []
     for row in rows:
         if _has_earlier(row, copies[_id(row)], _order, EVENT_REACH_US):
             repeats.append(row)
-        elif is_order(row) and _has_earlier(
+        elif _is_whole_order(row) and _has_earlier(
             row, orders[_order_key(row)], _unpaid_last, ORDER_REACH_US
         ):
             settled.append({**row, "order_id": None, "revenue_minor": None, "currency": None})
@@ -47,6 +47,10 @@ def _groups(rows: Iterable[Row], key: Any) -> dict[Any, list[Row]]:
 
 def is_order(row: Row) -> bool:
     return row.get("order_id") is not None and (row.get("revenue_minor") or 0) >= 0
+
+
+def _is_whole_order(row: Row) -> bool:
+    return is_order(row) and (row.get("name") or "").lower() == "order completed"
 
 
 def _id(row: Row) -> tuple[Any, ...]:

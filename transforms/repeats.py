@@ -20,6 +20,10 @@ from transforms.metrics import IS_ORDER
 EVENT_REACH_US = 23 * 3_600_000_000
 # More than the longest month: in no hour, day, week or month does an order count twice.
 ORDER_REACH_US = 32 * 86_400_000_000
+# Says all of an order at once, by Segment's e-commerce events: sent again it is the same order.
+# Other events with an order id are parts of one, such as its lines, and all of them count.
+WHOLE_ORDER = "order completed"
+IS_WHOLE_ORDER = IS_ORDER & (pl.col("name").str.to_lowercase() == WHOLE_ORDER)
 # Of the events of an order those with money go first: an order that is announced without an
 # amount and then paid is worth what was paid.
 ORDER_OF_ORDERS = ("unpaid", *ORDER)
@@ -37,9 +41,9 @@ def key_columns(columns: Sequence[str]) -> list[pl.Expr]:
 
 
 def orders_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows that take part in counting orders, with `unpaid`; refunds do not."""
+    """The rows that say a whole order, with `unpaid`; refunds and order lines do not."""
     paid = pl.col("revenue_minor").fill_null(0) > 0
-    return rows.filter(IS_ORDER).with_columns(unpaid=~paid)
+    return rows.filter(IS_WHOLE_ORDER).with_columns(unpaid=~paid)
 
 
 def later_copies(rows: pl.DataFrame, order: Sequence[str], reach_us: int) -> pl.DataFrame:

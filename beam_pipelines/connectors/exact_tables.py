@@ -22,7 +22,7 @@ from pyiceberg.table import Table as IcebergTable
 from beam_pipelines.connectors.warehouse import Warehouse, carried, summary
 from schemas_avro import derive, load
 from schemas_avro.tables import BASED_ON, EVENTS, NAMESPACE, Table
-from transforms.metrics import IS_ORDER
+from transforms.repeats import IS_WHOLE_ORDER
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Span = tuple[int, int]  # [start, end) in us
@@ -136,8 +136,8 @@ def days_filter(wanted: Iterable[tuple[str, date]], also: str = "") -> str:
 
 
 def order_times(paths: Sequence[str], spans: Mapping[str, Iterable[Span]]) -> pl.LazyFrame:
-    """project, order_id and event_time (us) of the orders in files of `events`, within spans."""
-    columns = ("project", "order_id", "event_time", "revenue_minor")
+    """project, order_id and event_time (us) of whole orders in files of `events`, within spans."""
+    columns = ("project", "name", "order_id", "event_time", "revenue_minor")
     files = pl.scan_parquet(list(paths), missing_columns="insert", extra_columns="ignore")
     rows = files.select(columns).with_columns(pl.col("event_time").dt.timestamp("us"))
     wanted = pl.any_horizontal(
@@ -145,4 +145,4 @@ def order_times(paths: Sequence[str], spans: Mapping[str, Iterable[Span]]) -> pl
         for project, ranges in spans.items()
         for start, end in ranges
     )
-    return rows.filter(IS_ORDER & wanted).select("project", "order_id", "event_time")
+    return rows.filter(IS_WHOLE_ORDER & wanted).select("project", "order_id", "event_time")

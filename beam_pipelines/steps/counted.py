@@ -150,7 +150,7 @@ class _ReadKeys(beam.DoFn):
     def process(self, piece: Piece) -> Iterator[tuple[tuple[str, int], str]]:
         number, group = _at(piece)
         place = {"file": pl.lit(number, pl.Int32), "group": pl.lit(group, pl.Int32)}
-        shared = {"event_time", "project", "order_id", "revenue_minor", *dedup.ORDER}
+        shared = {"event_time", "project", "name", "order_id", "revenue_minor", *dedup.ORDER}
         columns = {*shared, *dedup.KEY} if piece.file.whole else shared
         rows = read_piece(piece, columns).with_columns(**place)
         if piece.file.whole:

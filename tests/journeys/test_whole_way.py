@@ -123,7 +123,7 @@ def test_a_real_shop_to_the_penny(system: System, page: Page) -> None:
         sql = "SELECT SUM(value) FROM daily WHERE metric = 'revenue'"
         return system.sql("retail", sql) == [[25_297_977]]
 
-    wait_for(exact, seconds=240, what="net revenue in the exact table")
+    wait_for(exact, seconds=90, what="net revenue in the exact table")
     assert system.sql("retail", "SELECT SUM(revenue_minor), COUNT(*) FROM events") == [
         [25_297_977, 14_594]
     ]

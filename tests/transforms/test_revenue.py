@@ -24,7 +24,7 @@ from transforms.repeats import (
 
 HOUR_US = 3_600_000_000
 TYPES = {
-    **dict.fromkeys(("project", "source", "type", "event_id", "order_id"), pl.String()),
+    **dict.fromkeys(("project", "source", "type", "event_id", "name", "order_id"), pl.String()),
     **dict.fromkeys(("event_time", "received_time", "seq", "revenue_minor"), pl.Int64()),
     "producer": pl.String(),
     "row": pl.Int32(),
@@ -35,6 +35,7 @@ ROWS = st.lists(
         {
             "event_id": st.sampled_from("abc"),
             "source": st.sampled_from(["web", "app"]),
+            "name": st.sampled_from(["Order Completed", "order completed", "Order Line", None]),
             "order_id": st.sampled_from(["o1", "o2", None]),
             "revenue_minor": st.sampled_from([None, -5, 0, 5, 900]),
             # At, below and above both reaches.
@@ -49,7 +50,8 @@ ROWS = st.lists(
 
 
 def filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    shared = {"project": "p", "type": "track", "producer": "x-0", "seq": 1, "currency": "GBP"}
+    shared = {"project": "p", "type": "track", "producer": "x-0", "seq": 1, "currency": "GBP",
+              "name": "Order Completed"}  # fmt: skip
     return [{**shared, **row, "row": n} for n, row in enumerate(rows)]
 
 
@@ -114,6 +116,13 @@ def test_the_rule_of_orders(name: str, events: list[tuple[str | None, int]], net
     again = later(frame, orders=True)
     counted = frame.filter(~pl.col("row").is_in(sorted(again)))
     assert counted["revenue_minor"].sum() == net, name
+
+
+def test_lines_of_an_order_all_count() -> None:
+    line = {"source": "web", "name": "Order Line", "order_id": "A", "event_time": NOON,
+            "received_time": NOON}  # fmt: skip
+    made = [{**line, "event_id": f"e{n}", "revenue_minor": pence} for n, pence in enumerate((5, 5))]
+    assert later(pl.DataFrame(filled(made), schema=TYPES), orders=True) == set()
 
 
 def test_a_key_with_very_many_copies_far_apart_is_no_burden() -> None:
