@@ -27,7 +27,8 @@ font-variant-numeric:tabular-nums}</style>
 <h1>{{ job }}</h1><p>State: <strong>{{ state }}</strong>. Counts since this run began; a run that
 takes over from one that was killed reads some blocks again.</p>
 <table>{% for name, value in counts %}<tr><td class="n">{{ "{:,}".format(value) }}</td>
-<td>{{ name.replace("_", " ") }}</td></tr>{% endfor %}</table></html>"""
+<td>{{ name.replace("_", " ") }}</td></tr>{% else %}<tr><td>Nothing counted yet.</td></tr>
+{% endfor %}</table></html>"""
 
 
 def counts(result: PipelineResult) -> dict[Counter, int]:
@@ -55,7 +56,8 @@ def create_app(job: str, result: PipelineResult) -> Flask:
 
     @app.get("/")
     def page() -> str:
-        shown = list(counts(result).items())
+        # Every job has its own: the zeros of the others' would hide what this one does.
+        shown = [(name, value) for name, value in counts(result).items() if value]
         return render_template_string(_PAGE, job=job, state=result.state, counts=shown)
 
     @app.get("/health")
