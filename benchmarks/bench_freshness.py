@@ -11,17 +11,20 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
+from benchmarks.load import Order, Run, in_own_process
 from benchmarks.report import percentile, report
 from tests import observed
 from tests.streams import SpoolWriter
 from tests.system import System, wait_for
 
 PROBES = 40
-LOAD_BATCHES_S, BATCH = 20, 50  # 1,000 events/s
+LOADS, BATCH = (1_000, 5_000, 20_000), 100  # events/s; events in a request
+PREPARED_S, LOAD_S = 5.0, 60.0
 _TIMEOUT_S = 20
 
 
@@ -29,7 +32,7 @@ def _revenue(system: System) -> int:
     return sum(r["minor"] for r in system.live("bench")["revenue_today"] if r["currency"] == "JPY")
 
 
-def _probe(system: System, key: str, number: int) -> float:
+def probe(system: System, key: str, number: int) -> float:
     """Seconds from sending one yen until the live endpoint shows it."""
     wanted = _revenue(system) + 1
     money = {"revenue": 1, "currency": "JPY", "order_id": f"probe-{number}"}
@@ -43,80 +46,112 @@ def _probe(system: System, key: str, number: int) -> float:
     return time.monotonic() - started
 
 
-class _Load:
-    """Batches of events at a steady rate from another thread."""
+class Load:
+    """Batches of new events at a steady rate from a process of its own."""
 
-    def __init__(self, system: System, key: str) -> None:
-        self._system, self._key = system, key
-        self._stop = threading.Event()
+    def __init__(self, system: System, key: str, events_s: int, run_s: float) -> None:
+        self._order = Order(
+            port=system.collector_port,
+            key=key,
+            events=BATCH,
+            seconds=PREPARED_S,
+            seed=events_s,
+            answered_ids="/dev/null",
+            rate_s=events_s / BATCH,
+            again=True,
+            now=True,
+            run_s=run_s,
+        )
+        self._system = system
+        self._runs: list[Run] = []
         self._thread = threading.Thread(target=self._run)
-        self.sent = 0
 
-    def __enter__(self) -> _Load:
+    def __enter__(self) -> Load:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        due = time.monotonic()
-        for number in itertools.count():
-            batch = [
-                {"type": "track", "event": "Product Viewed", "userId": f"u{n * number % 5000}",
-                 "messageId": f"load-{number}-{n}", "properties": {"sku": n}}
-                for n in range(BATCH)
-            ]  # fmt: skip
-            body = {"batch": batch, "writeKey": self._key}
-            self._system.post(f"{self._system.collector}/v1/batch", body)
-            self.sent += BATCH
-            due += 1 / LOAD_BATCHES_S
-            if self._stop.wait(max(0.0, due - time.monotonic())):
-                return
+        self._runs.append(in_own_process(self._order))
+
+    @property
+    def goes_on(self) -> bool:
+        """Has it not been answered to the end?"""
+        return self._thread.is_alive()
+
+    def wait_until_it_sends(self) -> None:
+        """It makes its requests first."""
+        before = self._system.live("bench")["events_today"]
+        wait_for(
+            lambda: self._system.live("bench")["events_today"] > before + BATCH,
+            seconds=60,
+            what="the load",
+        )
+
+    @property
+    def answered(self) -> int:
+        """Events answered 200; a load that was answered anything else raises."""
+        (run,) = self._runs
+        assert not run.others, f"answers that are not 200: {run.others}"
+        return run.requests * BATCH
+
+    @property
+    def seconds(self) -> float:
+        """How long it took to send them."""
+        return self._runs[0].seconds
 
 
-def _sample(system: System, key: str, first: int) -> list[float]:
+def _sample(system: System, key: str, first: int, goes_on: Callable[[], bool]) -> list[float]:
+    """PROBES probes, and more for as long as it goes on."""
     rng = random.Random(1)
-    found = []
-    for number in range(PROBES):
-        found.append(_probe(system, key, first + number))
+    found: list[float] = []
+    while len(found) < PROBES or goes_on():
+        found.append(probe(system, key, first + len(found)))
         time.sleep(rng.uniform(0, 0.5))  # not in step with the panes
     return found
 
 
 def main() -> None:
     """Start the system, probe it, print."""
+    rows = []
     with tempfile.TemporaryDirectory() as directory, System(Path(directory) / "data") as system:
         system.run("catalog", "add-project", "bench")
         key = system.key("bench")
         system.start_collector()
         system.start_reports()
         system.start_ingest()
-        _send = {"event": "warm", "userId": "p", "writeKey": key}
-        system.post(f"{system.collector}/v1/track", _send)
+        warm = {"event": "warm", "userId": "p", "writeKey": key}
+        system.post(f"{system.collector}/v1/track", warm)
         wait_for(lambda: system.live("bench")["events_today"], seconds=60, what="the pipeline")
-        idle = _sample(system, key, 0)
-        started = time.monotonic()
-        with _Load(system, key) as load:
-            loaded = _sample(system, key, PROBES)
-            rate = load.sent / (time.monotonic() - started)
+        idle = _sample(system, key, 0, lambda: False)
+        rows += [
+            ("idle, p50", percentile(idle, 0.5), "s"),
+            ("idle, p99", percentile(idle, 0.99), "s"),
+        ]
+        sent = len(idle)
+        for events_s in LOADS:
+            with Load(system, key, events_s, LOAD_S) as load:
+                load.wait_until_it_sends()
+                found = _sample(system, key, sent, lambda load=load: load.goes_on)
+            sent += len(found)
+            rows += [
+                (f"{events_s:,} events/s, p50", percentile(found, 0.5), "s"),
+                (f"{events_s:,} events/s, p99", percentile(found, 0.99), "s"),
+                (f"{events_s:,} events/s: answered 200", load.answered / load.seconds, "events/s"),
+            ]
     report(
         "freshness",
         "Freshness: POST to the number on the live endpoint",
-        [
-            ("idle, p50", percentile(idle, 0.5), "s"),
-            ("idle, p99", percentile(idle, 0.99), "s"),
-            ("under load, p50", percentile(loaded, 0.5), "s"),
-            ("under load, p99", percentile(loaded, 0.99), "s"),
-            ("load beside the probes", rate, "events/s"),
-        ],
-        f"{PROBES} probes each; collector, Prism pipeline, reports and clients on one machine",
+        rows,
+        f"{PROBES} probes or more each; collector, Prism pipeline, reports and load on one machine",
     )
 
 
-RESTART_RATES = (5_000, 20_000)  # events/s
+RESTART_RATES = (20_000,)  # events/s
 _BLOCKS_S, _BEHIND_S, _KILLS = 20, 3.0, 3
+_BEFORE_S = 720  # longer than the horizon: what a restart reads in the steady state
 
 
 class _Feed(threading.Thread):
@@ -127,19 +162,24 @@ class _Feed(threading.Thread):
         self._writer = SpoolWriter(topic, "collector-0", 1000)
         self._size = events_s // _BLOCKS_S
         self._ended = threading.Event()
-        self.written: list[tuple[float, int]] = [(time.monotonic(), 0)]
+        before = _BEFORE_S * _BLOCKS_S
+        now = time.time_ns() // 1000
+        for number in range(before):
+            at = now - (before - number) * 1_000_000 // _BLOCKS_S
+            self._writer.append(self._block(number, at))
+        self._first = before
+        self.written: list[tuple[float, int]] = [(time.monotonic(), before * self._size)]
 
     def run(self) -> None:
         due = time.monotonic()
-        for number in itertools.count():
-            self._writer.append(self._block(number))
+        for number in itertools.count(self._first):
+            self._writer.append(self._block(number, time.time_ns() // 1000))
             self.written.append((time.monotonic(), self.written[-1][1] + self._size))
             due += 1 / _BLOCKS_S
             if self._ended.wait(max(0.0, due - time.monotonic())):
                 return
 
-    def _block(self, number: int) -> pl.DataFrame:
-        at = time.time_ns() // 1000
+    def _block(self, number: int, at: int) -> pl.DataFrame:
         row = pl.int_range(self._size, eager=True)
         return pl.DataFrame({"event_time": at - row, "received_time": at}).with_columns(
             pl.lit("bench").alias("project"),
@@ -154,7 +194,7 @@ class _Feed(threading.Thread):
     def due(self) -> int:
         """Events written at least _BEHIND_S ago."""
         until = time.monotonic() - _BEHIND_S
-        return max(total for at, total in self.written if at <= until or total == 0)
+        return max((total for at, total in self.written if at <= until), default=self.written[0][1])
 
     def close(self) -> None:
         self._ended.set()
@@ -177,15 +217,14 @@ def restart() -> None:
                 return _live_events(system) >= max(feed.due(), 1)
 
             system.start_ingest()
-            wait_for(right, seconds=120, what="live numbers that keep up")
-            time.sleep(30)  # so that there is something to catch up with
+            wait_for(right, seconds=300, what="live numbers that keep up")
             took = []
             for _ in range(_KILLS):
                 system.kill("ingest")
                 time.sleep(5)
                 started = time.monotonic()
                 system.start_ingest()
-                wait_for(right, seconds=180, what="live numbers right again")
+                wait_for(right, seconds=300, what="live numbers right again")
                 took.append(time.monotonic() - started)
                 time.sleep(5)
             feed.close()

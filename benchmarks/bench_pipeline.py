@@ -1,5 +1,8 @@
 """Decode -> measure per minute: ours beside a textbook Beam pipeline, same events, same runner.
 
+python -m benchmarks.bench_pipeline           # the direct runner
+python -m benchmarks.bench_pipeline --flink   # Flink in Beam's job server, which `make flink` gets
+
 All three ways compute the same five live statistics; their results are compared before a figure
 is printed. Ours also drops repeats, which the textbook pipeline does not.
 """
@@ -8,10 +11,12 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -23,11 +28,13 @@ import polars as pl
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
+from beam_pipelines import runners
 from beam_pipelines.connectors.frames import Frame
 from beam_pipelines.steps.live import LIVE_STATISTICS, READ, MeasureLive
 from beam_pipelines.windowing import LivePolicy
 from benchmarks.report import report
 from schemas_avro import block, load
+from tests.flink import Flink
 from tests.streams import NOON, event, frame_of, order
 from transforms.grid import MINUTE_US, minute_of
 from transforms.measure import measure
@@ -175,38 +182,66 @@ def loop(data: list[str]) -> None:
     _results["loop"] = {key: reduce(add, values).value for key, values in merged.items()}
 
 
-def _seconds(way: Any, data: list[str], *, on_beam: bool) -> float:
+Run = Callable[[Callable[[beam.Pipeline, list[str]], None], list[str]], float]  # CPU seconds
+
+
+def on_direct(way: Callable[[beam.Pipeline, list[str]], None], data: list[str]) -> float:
     started = time.process_time()
-    if on_beam:
-        root = beam.Pipeline(FnApiRunner())
-        way(root, data)
-        root.run()
-    else:
-        way(data)
+    root = beam.Pipeline(FnApiRunner())
+    way(root, data)
+    root.run()
     return time.process_time() - started
+
+
+@contextmanager
+def flink() -> Iterator[Run]:
+    """Runs on a job server with a Flink inside, the Python code in this process."""
+    with tempfile.TemporaryDirectory() as directory, Flink(Path(directory)) as server:
+        server.start_job_server()
+        given = [f"--job_endpoint={server.endpoint}", "--environment_type=LOOPBACK"]
+
+        def run(way: Callable[[beam.Pipeline, list[str]], None], data: list[str]) -> float:
+            started = time.process_time() + server.cpu_s("job server")
+            runners.run("flink", lambda root: way(root, data), given, streaming=False)
+            return time.process_time() + server.cpu_s("job server") - started
+
+        yield run
 
 
 def main() -> None:
     """Run, compare, print."""
     with tempfile.TemporaryDirectory() as directory:
-        compare(stored(frames(), Path(directory)))
+        data = stored(frames(), Path(directory))
+        if sys.argv[1:] == ["--flink"]:
+            with flink() as run:
+                compare(data, run, "Flink")
+        elif sys.argv[1:]:
+            sys.exit(f"{sys.argv[1:]} is no option; --flink is the only one")
+        else:
+            compare(data, on_direct, "direct")
 
 
-def compare(data: list[str]) -> None:
+def compare(data: list[str], run: Run, runner: str) -> None:
     """The three ways on the same blocks."""
-    _seconds(ours, data[:2], on_beam=True)  # imports and first compilations are nobody's speed
+    # Starts, imports and first compilations are nobody's speed. A job on Flink costs some seconds
+    # whatever it does: a small one of each kind says how much.
+    run(textbook, data[:2])
+    run(ours, data[:2])
+    fixed = [0.0 if runner == "direct" else run(way, data[:2]) for way in (textbook, ours)]
     _results.clear()
-    slow = _seconds(textbook, data, on_beam=True)
-    fast = _seconds(ours, data, on_beam=True)
-    bare = _seconds(loop, data, on_beam=False)
+    slow = run(textbook, data) - fixed[0]
+    fast = run(ours, data) - fixed[1]
+    started = time.process_time()
+    loop(data)
+    bare = time.process_time() - started
     assert len(_results["textbook"]) == MINUTES * 6, "six series a minute"
     for way in ("headwater", "loop"):
         wrong = _results["textbook"].items() ^ _results[way].items()
         assert not wrong, f"{way} counts otherwise: {sorted(wrong)[:4]}"
     count = BLOCKS * ROWS
     report(
-        "pipeline",
-        "Pipeline: decode and measure",
+        "pipeline" if runner == "direct" else "pipeline_flink",
+        f"Pipeline: decode and measure, {runner} runner",
         [
             ("textbook Beam pipeline, per element", count / slow, "events/s per core"),
             ("Headwater, columns, repeats dropped", count / fast, "events/s per core"),
@@ -218,7 +253,8 @@ def compare(data: list[str]) -> None:
             ),
             ("Headwater's share of that", bare / fast, "x"),
         ],
-        f"{count:,} events of about 500 bytes in {BLOCKS} blocks, direct runner, CPU time",
+        f"{count:,} events of about 500 bytes in {BLOCKS} blocks, {runner} runner, CPU time"
+        + (" of Java and Python" if runner == "Flink" else ""),
     )
 
 

@@ -22,6 +22,7 @@ from tests.system import ROOT
 
 CONNECTIONS = {1: 128, 100: 64}  # events in a request -> connections
 _MOST_REQUESTS_S = {1: 8_000, 100: 500}  # bodies are made before; a run ends where they end
+_SERIAL = b"~serial~"  # in the ids of prepared requests that are sent more than once
 _WORDS = ("alpine", "river", "stone", "meadow", "lantern", "harbour", "copper", "willow", "amber")
 
 
@@ -32,6 +33,8 @@ class Order:
     seconds: how much is prepared, and how long it runs unless run_s says otherwise
     rate_s: requests/s; None: as fast as it goes
     again:  begin anew where the prepared requests end: only for who need not keep each once
+    now:    events have no time of their own, so they happen now, and each that is sent has an id
+            of its own, also `again`; `answered_ids` stays empty
     """
 
     port: int
@@ -42,6 +45,7 @@ class Order:
     answered_ids: str
     rate_s: float | None = None
     again: bool = False
+    now: bool = False
     connections: int = 0  # 0: those of CONNECTIONS
     from_sending: bool = False  # latency counts from when a connection was free
     run_s: float = 0.0
@@ -59,9 +63,11 @@ class Run:
     others: dict[int, int]
 
 
-def event(rng: random.Random) -> tuple[str, bytes]:
+def event(rng: random.Random, now: bool = False) -> tuple[str, bytes]:
     """(id, JSON) of an event of about 500 bytes with the variety that real ones have."""
     event_id = f"{rng.getrandbits(128):032x}"
+    if now:
+        event_id = _SERIAL.decode() + event_id[len(_SERIAL) :]
     day, hour, ms = rng.randint(1, 28), rng.randrange(24), rng.randrange(1000)
     path = f"/shop/{rng.choice(_WORDS)}/{rng.choice(_WORDS)}-{rng.randrange(9999)}"
     made = {
@@ -83,6 +89,8 @@ def event(rng: random.Random) -> tuple[str, bytes]:
             "userAgent": f"Mozilla/5.0 (X11; Linux x86_64) Chrome/{rng.randrange(90, 130)}.0.0.0",
         },
     }
+    if now:
+        del made["timestamp"]
     return event_id, json.dumps(made, separators=(",", ":")).encode()
 
 
@@ -93,12 +101,13 @@ def requests_of(order: Order) -> deque[tuple[list[str], int, bytes]]:
     path = "track" if order.events == 1 else "batch"
     made = deque()
     for _ in range(int(rate * order.seconds)):
-        events = [event(rng) for _ in range(order.events)]
+        events = [event(rng, order.now) for _ in range(order.events)]
         texts = [text for _, text in events]
         body = texts[0] if order.events == 1 else b'{"batch":[%s]}' % b",".join(texts)
         head = f"POST /v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Write-Key: {order.key}\r\n"
         sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        made.append(([event_id for event_id, _ in events], sum(map(len, texts)), sent))
+        ids = [] if order.now else [event_id for event_id, _ in events]
+        made.append((ids, sum(map(len, texts)), sent))
     return made
 
 
@@ -138,7 +147,7 @@ class Load:
         self._latencies: list[float] = []
         self._statuses: Counter[int] = Counter()
         self._ids: list[str] = []
-        self._json_bytes = 0
+        self._json_bytes = self._sent = 0
 
     def _connect(self) -> _Connection:
         sock = socket.create_connection(("127.0.0.1", self._order.port))
@@ -179,6 +188,10 @@ class Load:
         if self._order.again:
             self._todo.append(prepared)
         connection.ids, connection.json_bytes, connection.to_send = prepared
+        if self._order.now:
+            self._sent += 1
+            serial = b"%08x" % self._sent
+            connection.to_send = connection.to_send.replace(_SERIAL, serial)
         connection.due, connection.got = due, b""
         self._busy += 1
         self._send(connection)

@@ -110,6 +110,12 @@ class Flink:
         busy = [one["id"] for one in listed if one["freeSlots"] < one["slotsNumber"]]
         return [name.replace("-", " ") for name in busy]
 
+    def cpu_s(self, name: str) -> float:
+        """Processor time that a process has used so far."""
+        stat = Path(f"/proc/{self._processes[name].pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def kill(self, name: str) -> None:
         """kill -9."""
         process = self._processes.pop(name)

@@ -23,3 +23,14 @@ def final_until(rows: pl.DataFrame) -> int | None:
     # A late pane comes after its minute was final, so it says the same as an on-time one.
     newest_final = rows.filter(pl.col("pane") != EARLY)["minute"].max()
     return newest_final + MINUTE_US if isinstance(newest_final, int) else None
+
+
+def wanted(rows: pl.DataFrame, from_us: int, held_us: int) -> pl.DataFrame:
+    """Of panes of a new run those that a store should take.
+
+    from_us: earlier minutes are final in the store
+    held_us: earlier minutes are in the store with all that was received before this instant. What
+             the run has made of them is less until it has read that again, so only over they count
+    """
+    is_whole = (pl.col("minute") >= held_us) | (pl.col("pane") != EARLY)
+    return rows.filter(is_whole, pl.col("minute") >= from_us)

@@ -5,31 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
-from apache_beam.io.restriction_trackers import OffsetRange
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from beam_pipelines.connectors.endless import Endless
 from beam_pipelines.connectors.frames import Frame
 from schemas_avro.block import BlockError, read_meta
 from schemas_avro.segment import SUFFIX, Damaged, Whole, first_seq, read_frame
 from transforms.positions import Positions
 
 GRACE_S = 2.0  # how long after its receipt an event may still be on the way to the disk
+END = sys.maxsize  # the number after the last block of a log, which has none
 _POLL_S = 0.1
-_DISCOVER_S = 1.0
 _BUNDLE_BYTES = 16 << 20  # a bundle ends here, so that what follows sees a backlog in pieces
+# What is read once more waits for what is new, here and in the queues of the stages that follow:
+# so many rows at a look (100,000 a second), and fewer while what is new is behind.
+_AGAIN_ROWS, _AGAIN_ROWS_BEHIND = 10_000, 1_000
 
 
 class ProducerLog:
@@ -62,7 +63,8 @@ class ProducerLog:
                 at = -1
             if at < expected:  # also a number that was there before: it cannot come twice
                 self._next = max(expected, self._following_seq(expected))
-                yield Frame(self.producer, expected, self._next - 1, payload, damaged=True)
+                if max(expected, self._next - 1) >= seq:
+                    yield Frame(self.producer, expected, self._next - 1, payload, damaged=True)
             else:
                 self._next = at + 1
                 if at >= seq:
@@ -138,109 +140,104 @@ class ProducerLog:
         return expected + 1
 
 
-class _FromStart(Endless):
-    """Element (directory, first number): everything from that block on."""
-
-    def initial_restriction(self, element: tuple[str, int]) -> OffsetRange:
-        return OffsetRange(element[1], sys.maxsize)
-
-
 @dataclass(frozen=True)
 class Start:
-    """Where reading begins: at the first block not archived, or received since `live_from_us`."""
+    """Where reading begins: at the first block not archived, or received since `live_from_us`.
+
+    newest_us: what was received since is read first, so that it is seen soon
+    """
 
     archived: Positions
     live_from_us: int | None = None
+    newest_us: int | None = None
 
-    def of(self, directory: str) -> int:
-        """Number of the first block to read of the producer in `directory`."""
+    def of(self, directory: str) -> list[tuple[int, int]]:
+        """Of the producer in `directory`, the blocks to read, newest first: (first, after last)."""
         with closing(ProducerLog(directory)) as log:
-            missing = self.archived.first_missing(log.producer)
-            if self.live_from_us is None:
-                return missing
-            return min(missing, log.first_received_since(self.live_from_us))
+            first = self.archived.first_missing(log.producer)
+            if self.live_from_us is not None:
+                first = min(first, log.first_received_since(self.live_from_us))
+            if self.newest_us is None:
+                return [(first, END)]
+            newest = max(first, log.first_received_since(self.newest_us))
+        return [(newest, END), (first, newest)] if first < newest else [(first, END)]
 
 
-class _KnownTracker(RestrictionTracker):
-    """Names seen so far: the residual of a split knows them all, so none comes twice."""
+class Span(NamedTuple):
+    """Blocks of a producer that are still to be read.
 
-    def __init__(self, known: frozenset[str]) -> None:
-        self._known = known
-        self._split = False
+    first, stop: number of the next block, and the one after the last
+    read_us:     everything received before is read; 0 before the first block
+    """
 
-    def current_restriction(self) -> frozenset[str]:
-        return self._known
+    directory: str
+    first: int
+    stop: int
+    read_us: int = 0
 
-    def try_claim(self, name: str) -> bool:
-        if self._split or name in self._known:
+
+class OneReader(RestrictionTracker):
+    """What is still to be read of a topic. Claimed is a span as it is after a block of it.
+
+    One reader for all producers, which is never made into two: Prism takes the watermark of the
+    element that it ran last for that of the whole source.
+    """
+
+    def __init__(self, spans: tuple[Span, ...]) -> None:
+        self._spans = {(span.directory, span.stop): span for span in spans}
+        self._ended = False
+
+    def current_restriction(self) -> tuple[Span, ...]:
+        return tuple(self._spans.values())
+
+    def try_claim(self, span: Span) -> bool:
+        if self._ended:
             return False
-        self._known |= {name}
+        self._spans[span.directory, span.stop] = span
+        if span.first >= span.stop:
+            del self._spans[span.directory, span.stop]
         return True
 
-    def try_split(self, fraction_of_remainder: float) -> tuple[frozenset[str], frozenset[str]]:
-        self._split = True
-        return self._known, self._known
+    def try_split(self, fraction_of_remainder: float) -> Any:
+        if fraction_of_remainder > 0:
+            return None
+        self._ended = True
+        return (), self.current_restriction()
 
     def check_done(self) -> bool:
         return True
 
     def current_progress(self) -> RestrictionProgress:
-        return RestrictionProgress(completed=len(self._known), remaining=1)
+        return RestrictionProgress(fraction=0.5)  # of what has no end
 
     def is_bounded(self) -> bool:
         return False
 
 
-class _Appearing(RestrictionProvider):
-    """Element: a topic's directory. Restriction: the producers already handed on."""
+class _Topic(RestrictionProvider):
+    """Element: a topic's directory. Restriction: spans of the producers found so far."""
 
-    def initial_restriction(self, element: str) -> frozenset[str]:
-        return frozenset()
+    def initial_restriction(self, element: str) -> tuple[Span, ...]:
+        return ()
 
-    def create_tracker(self, restriction: frozenset[str]) -> _KnownTracker:
-        return _KnownTracker(restriction)
+    def create_tracker(self, restriction: tuple[Span, ...]) -> OneReader:
+        return OneReader(restriction)
 
-    def restriction_size(self, element: str, restriction: frozenset[str]) -> int:
+    def restriction_size(self, element: str, restriction: tuple[Span, ...]) -> int:
         return 1
 
-    def truncate(self, element: str, restriction: frozenset[str]) -> None:
-        return None
+    def truncate(self, element: str, restriction: tuple[Span, ...]) -> None:
+        return None  # a drain ends the reading
 
 
-class _Discover(beam.DoFn):
-    """Topic directory -> (producer directory, first block to read), each once, as they appear."""
+class Tail(beam.DoFn):
+    """Topic directory -> frames of every producer. The watermark follows receipt or the clock."""
 
     def __init__(self, start: Start) -> None:
         self._start = start
 
-    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
-    def process(
-        self,
-        element: str,
-        tracker: Any = beam.DoFn.RestrictionParam(_Appearing()),
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(
-            ManualWatermarkEstimator.default_provider()
-        ),
-    ) -> Iterator[tuple[str, int]]:
-        looked_at = time.time()
-        for directory in _producers(element):
-            if tracker.try_claim(directory):
-                yield directory, self._start.of(directory)
-        watermark.set_watermark(Timestamp.of(looked_at - GRACE_S - _DISCOVER_S))
-        tracker.defer_remainder(Duration(seconds=_DISCOVER_S))
-
-
-def _producers(topic: str) -> list[str]:
-    if not os.path.isdir(topic):
-        return []
-    return sorted(entry.path for entry in os.scandir(topic) if entry.is_dir())
-
-
-class _Tail(beam.DoFn):
-    """(producer directory, first block) -> frames. The watermark follows receipt or the clock."""
-
     def setup(self) -> None:
-        self._logs: dict[str, ProducerLog] = {}
+        self._logs: dict[tuple[str, int], ProducerLog] = {}
 
     def teardown(self) -> None:
         for log in self._logs.values():
@@ -249,32 +246,88 @@ class _Tail(beam.DoFn):
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
-        element: tuple[str, int],
-        tracker: Any = beam.DoFn.RestrictionParam(_FromStart()),
+        element: str,
+        tracker: Any = beam.DoFn.RestrictionParam(_Topic()),
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(
             ManualWatermarkEstimator.default_provider()
         ),
     ) -> Iterator[TimestampedValue]:
-        directory = element[0]
-        log = self._logs.setdefault(directory, ProducerLog(directory))
+        """One look: new producers, what is new of each, then some of what is read again."""
         looked_at = time.time()
+        read_us = [now_us := int((looked_at - GRACE_S) * 1e6)]
+        known = {span.directory for span in tracker.current_restriction()}
+        for directory in _producers(element):
+            if directory not in known:
+                for first, stop in self._start.of(directory):
+                    if not tracker.try_claim(Span(directory, first, stop)):
+                        return
+        spans = tracker.current_restriction()
+        newest = [span for span in spans if span.stop == END]
+        is_behind = False
+        for span in newest:
+            bound = _Bound(max_bytes=_BUNDLE_BYTES // len(newest))
+            end = yield from self._read(span, bound, tracker, looked_at)
+            if end is None:
+                return
+            is_behind |= bound.is_reached
+            read_us.append(end.read_us if bound.is_reached else now_us)
+        again = [span for span in spans if span.stop != END]
+        for span in again:
+            rows = _AGAIN_ROWS_BEHIND if is_behind else _AGAIN_ROWS
+            bound = _Bound(max_rows=rows // len(again))
+            end = yield from self._read(span, bound, tracker, looked_at)
+            if end is None:
+                return
+            read_us.append(end.read_us if end.first < end.stop else now_us)
+        _advance(watermark, Timestamp(micros=min(read_us)))
+        tracker.defer_remainder(Duration(seconds=0 if is_behind else _POLL_S))
+
+    def _read(
+        self, span: Span, bound: _Bound, tracker: Any, looked_at: float
+    ) -> Generator[TimestampedValue, None, Span | None]:
+        """Some of a span; what is left of it, None where a claim was refused."""
+        key = span.directory, span.stop
+        log = self._logs.setdefault(key, ProducerLog(span.directory))
         received: Timestamp | None = None
-        size = 0
-        for frame in log.read(tracker.current_restriction().start):
-            if frame.last >= frame.seq and not tracker.try_claim(frame.last):
-                return
-            if not frame.damaged:
-                received = Timestamp(micros=read_meta(frame.payload).first_received)
+        for frame in log.read(span.first):
+            if frame.seq >= span.stop:  # the numbers before it were never written
+                span = span._replace(first=span.stop)
+                return span if tracker.try_claim(span) else None
+            meta = None if frame.damaged else read_meta(frame.payload)
+            # When damage was received nobody knows: the blocks behind it must not be late.
+            read_us = meta.first_received - int(GRACE_S * 1e6) if meta else 0
+            span = span._replace(
+                first=max(span.first, frame.last + 1), read_us=max(span.read_us, read_us)
+            )
+            if not tracker.try_claim(span):
+                return None
+            received = Timestamp(micros=meta.first_received) if meta else received
             yield TimestampedValue(frame, received or Timestamp.of(looked_at))
-            size += len(frame.payload)
-            if size > _BUNDLE_BYTES:
-                # When damage was received nobody knows: the blocks behind it must not be late.
-                if received is not None:
-                    _advance(watermark, received - Duration(seconds=GRACE_S))
-                tracker.defer_remainder(Duration(seconds=0))
-                return
-        _advance(watermark, Timestamp.of(looked_at - GRACE_S))
-        tracker.defer_remainder(Duration(seconds=_POLL_S))
+            if span.first >= span.stop or bound.after(frame, meta.count if meta else 0):
+                return span
+        return span
+
+
+@dataclass
+class _Bound:
+    """How much of a span is read at one look."""
+
+    max_bytes: int = sys.maxsize
+    max_rows: int = sys.maxsize
+    is_reached: bool = False
+
+    def after(self, frame: Frame, rows: int) -> bool:
+        """Is this frame the last of the look?"""
+        self.max_bytes -= len(frame.payload)
+        self.max_rows -= rows
+        self.is_reached = self.max_bytes < 0 or self.max_rows < 0
+        return self.is_reached
+
+
+def _producers(topic: str) -> list[str]:
+    if not os.path.isdir(topic):
+        return []
+    return sorted(entry.path for entry in os.scandir(topic) if entry.is_dir())
 
 
 def _advance(watermark: ManualWatermarkEstimator, to: Timestamp) -> None:
@@ -285,7 +338,7 @@ def _advance(watermark: ManualWatermarkEstimator, to: Timestamp) -> None:
 
 @dataclass
 class ReadSpool(beam.PTransform):
-    """Frames of every producer of a topic. Unbounded; at least once; in order per producer.
+    """Frames of every producer of a topic. Unbounded; at least once; in order within a span.
 
     Timestamps are the block's first received_time. The watermark trails receipt by GRACE_S and
     follows the clock when a producer is idle, so an idle producer holds nothing back.
@@ -298,6 +351,5 @@ class ReadSpool(beam.PTransform):
         return (
             root
             | "Topic" >> beam.Create([self.directory])
-            | "Discover" >> beam.ParDo(_Discover(self.start))
-            | "Tail" >> beam.ParDo(_Tail()).with_output_types(Frame)
+            | "Tail" >> beam.ParDo(Tail(self.start)).with_output_types(Frame)
         )

@@ -76,7 +76,9 @@ def _sink(uri: str, horizon_s: int, run: int) -> LiveSink:
     # Minutes final at `final` saw all that was received until then. Whatever is received later
     # and still counts happened within one horizon before it; a minute more for panes on the way.
     since = final - horizon_s * 1_000_000 - MINUTE_US
-    return LiveSink(uri, token, since // MINUTE_US * MINUTE_US)
+    return LiveSink(
+        uri, token, since // MINUTE_US * MINUTE_US, held_us=final // MINUTE_US * MINUTE_US
+    )
 
 
 def start(options: IngestOptions, flags: list[str], config: Settings) -> None:
@@ -103,7 +105,10 @@ def build(root: beam.Pipeline, options: IngestOptions) -> None:
     # The store that is furthest behind decides what is read again; the others pass it over. In a
     # new one the live part needs the whole log, whatever the archive holds already.
     since_us = min(sink.from_us for sink in at.live)
-    start = Start(at.events.positions, since_us)
+    # No event happens after it is received: minutes that no store holds are made of blocks that
+    # came since, so these come first. A horizon of older ones may take a minute to read.
+    newest_us = max(sink.held_us for sink in at.live) or None
+    start = Start(at.events.positions, since_us, newest_us)
     events = root | "Events" >> ReadBus(
         options.events, "events", start, archive, EVENTS, options.runner
     )

@@ -45,11 +45,13 @@ class LiveSink:
 
     token:   of this run in this store, from `LiveStore.begin`
     from_us: earlier minutes are final there and are left alone
+    held_us: earlier minutes are written only when they are over, see `transforms.panes.wanted`
     """
 
     uri: str
     token: int
     from_us: int = 0
+    held_us: int = 0
 
 
 @dataclass
@@ -205,7 +207,7 @@ class _Write(beam.DoFn):
 
     def _try(self, rows: pl.DataFrame, tries: int) -> int:
         """Write; attempts in a row that have failed now, 0: written."""
-        wanted = rows.filter(pl.col("minute") >= self._sink.from_us)
+        wanted = panes.wanted(rows, self._sink.from_us, self._sink.held_us)
         try:
             if self._store is None:
                 self._store = open_store(self._sink.uri)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 
+from beam_pipelines.connectors import spool
 from beam_pipelines.connectors.frames import Frame
-from beam_pipelines.connectors.spool import ProducerLog, Start
+from beam_pipelines.connectors.spool import END, OneReader, ProducerLog, Span, Start, Tail
 from schemas_avro.segment import frame, segment_name
 from tests.streams import NOON, event, frame_of
 from transforms.positions import Positions
@@ -25,6 +29,34 @@ def opened() -> Iterator[Open]:
 
 def payload(seq: int) -> bytes:
     return frame_of([event(f"e{seq}", NOON + seq * 1_000_000)], "c-0", seq).payload
+
+
+class Source:
+    """The source in Beam's own harness: what it reads at a look, and its watermark."""
+
+    def __init__(self, topic: Path, start: Start) -> None:
+        self._topic, self._tail = str(topic), Tail(start)
+        self._tail.setup()
+        self._spans: tuple[Span, ...] = ()
+        self._estimator = ManualWatermarkEstimator(None)
+
+    def look(self) -> list[Frame]:
+        tracker = ThreadsafeRestrictionTracker(OneReader(self._spans))
+        view = RestrictionTrackerView(tracker)
+        found = [value.value for value in self._tail.process(self._topic, view, self._estimator)]
+        tracker.check_done()
+        rest = tracker.deferred_status()
+        assert rest is not None, "it has no end"
+        self._spans = rest[0]
+        return found
+
+    @property
+    def watermark_us(self) -> int:
+        found = self._estimator.current_watermark()
+        return 0 if found is None else found.micros
+
+    def close(self) -> None:
+        self._tail.teardown()
 
 
 def write(directory: Path, first: int, last: int, *, tail: bytes = b"") -> Path:
@@ -132,15 +164,74 @@ def test_a_number_that_comes_twice_counts_once(tmp_path: Path, opened: Open) -> 
                                                     (2, 1, True), (2, 2, False)]  # fmt: skip
 
 
+def test_damage_before_the_place_where_reading_begins_is_left_alone(
+    tmp_path: Path, opened: Open
+) -> None:
+    write(tmp_path / "c-0", 0, 1, tail=frame(b"no Avro") + frame(payload(2)) + frame(payload(3)))
+    write(tmp_path / "c-0", 4, 5)
+    assert seqs(list(opened(tmp_path).read(3))) == [(3, 3, False), (4, 4, False)]
+    assert seqs(list(opened(tmp_path).read(1))) == [(1, 1, True), (2, 2, False), (3, 3, False),
+                                                    (4, 4, False)]  # fmt: skip
+
+
 def test_a_start_is_the_earlier_of_not_archived_and_not_final(tmp_path: Path) -> None:
     directory = str(tmp_path / "c-0")
     for first in (0, 4, 8):
         write(tmp_path / "c-0", first, first + 4)
     received = NOON + 1_000_000  # of block 0; block n comes n seconds later
-    assert Start(Positions()).of(directory) == 0
     held = Positions.of([("c-0", 0, 9)])
-    assert Start(held).of(directory) == 10
-    assert Start(held, received + 6_000_000).of(directory) == 6
-    assert Start(Positions.of([("c-0", 0, 2)]), received + 6_000_000).of(directory) == 3
-    assert Start(held, received + 3_600_000_000).of(directory) == 10
-    assert Start(held, 0).of(directory) == 0
+
+    def first(start: Start) -> int:
+        ((found, stop),) = start.of(directory)
+        assert stop == END
+        return found
+
+    assert first(Start(Positions())) == 0
+    assert first(Start(held)) == 10
+    assert first(Start(held, received + 6_000_000)) == 6
+    assert first(Start(Positions.of([("c-0", 0, 2)]), received + 6_000_000)) == 3
+    assert first(Start(held, received + 3_600_000_000)) == 10
+    assert first(Start(held, 0)) == 0
+
+
+def test_what_is_new_is_read_before_what_is_read_again(tmp_path: Path) -> None:
+    directory = str(tmp_path / "c-0")
+    write(tmp_path / "c-0", 0, 12)
+    received = NOON + 1_000_000
+    held = Positions.of([("c-0", 0, 9)])
+    since = received + 2_000_000
+    assert Start(held, since, received + 7_000_000).of(directory) == [(7, END), (2, 7)]
+    assert Start(held, since, received + 1_000_000).of(directory) == [(2, END)]
+    after_all = received + 3_600_000_000
+    assert Start(held, since, after_all).of(directory) == [(12, END), (2, 12)]
+    assert Start(held, after_all, after_all).of(directory) == [(12, END), (10, 12)]
+
+
+@pytest.mark.parametrize("newest", [4, 6, 8])
+def test_both_spans_of_a_log_are_read_whole_once(tmp_path: Path, newest: int) -> None:
+    """With damage at the seam and a log that ends where the older span does."""
+    write(tmp_path / "c-0", 0, 4)
+    write(tmp_path / "c-0", 4, 5, tail=frame(b"no Avro") + frame(payload(6)) + frame(payload(7)))
+    received = NOON + 1_000_000
+    start = Start(Positions(), 0, received + newest * 1_000_000)
+    with closing(Source(tmp_path, start)) as source:
+        read = seqs(source.look() + source.look())
+    first = min(newest, 5)  # when what is damaged was received nobody knows
+    assert read[: 8 - first] == [(n, n, n == 5) for n in range(first, 8)]
+    assert sorted(read) == [(n, n, n == 5) for n in range(8)]
+
+
+def test_the_watermark_waits_for_the_producer_and_the_span_that_is_furthest_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_AGAIN_ROWS", 1)  # two blocks of a row at a look
+    write(tmp_path / "c-0", 0, 6)
+    second = NOON + 1_000_000  # block n of c-0 was received n seconds after
+    with closing(Source(tmp_path, Start(Positions(), 0, second + 4_000_000))) as source:
+        marks = []
+        for _ in range(4):
+            found = source.look()
+            marks.append((len(found), source.watermark_us))
+        assert marks[0] == (4, second + 1_000_000 - 2_000_000)  # two new ones, 0 and 1
+        assert [count for count, _ in marks] == [4, 2, 0, 0]
+        assert time.time_ns() // 1000 - marks[1][1] < 3_000_000

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas_avro import derive, load
-from transforms.panes import final_until, newest
+from transforms.panes import final_until, newest, wanted
 
 MINUTE = 60_000_000
 TIMINGS = ("early", "on_time", "late", "late")
@@ -42,3 +42,10 @@ def test_the_newest_of_each_number(panes, rng, cut) -> None:
 def test_final_is_the_end_of_the_newest_minute_that_is_over(panes) -> None:
     over = [(m + 1) * MINUTE for _, m, _, i in panes if i > 0]
     assert final_until(frame(panes)) == max(over, default=None)
+
+
+def test_a_minute_that_a_store_holds_is_taken_when_it_is_over_again() -> None:
+    rows = frame([("a", minute, 2, index) for minute in (0, 1, 2) for index in (0, 1, 2)])
+    taken = wanted(rows, from_us=MINUTE, held_us=2 * MINUTE)
+    found = sorted((row["minute"] // MINUTE, row["pane"]) for row in taken.to_dicts())
+    assert found == [(1, "late"), (1, "on_time"), (2, "early"), (2, "late"), (2, "on_time")]

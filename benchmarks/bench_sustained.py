@@ -1,0 +1,98 @@
+"""Collector, Prism pipeline, archive and reports on this machine under a steady load.
+
+python -m benchmarks.bench_sustained [EVENTS_S [MINUTES]]   # 50000 10
+
+POST -> live number is probed all the time; does it grow? At the end every event answered 200 must
+be in the archive and in the live numbers, once.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.bench_freshness import Load, probe
+from benchmarks.report import percentile, report
+from schemas_avro.tables import EVENTS
+from tests import observed
+from tests.system import System, wait_for
+
+_BATCH = 100
+_SETTLED_S = 300
+
+
+def _memory_gb(pid: int) -> float:
+    """Resident memory of a process and all its children, GB."""
+    family, found = {pid}, 0
+    for status in sorted(Path("/proc").glob("[0-9]*/status"), key=lambda p: int(p.parent.name)):
+        try:
+            text = status.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        own, parent = int(status.parent.name), int(re.findall(r"PPid:\s+(\d+)", text)[0])
+        if own in family or parent in family:
+            family.add(own)
+            found += sum(int(kb) for kb in re.findall(r"VmRSS:\s+(\d+) kB", text))
+    return found / 1e6
+
+
+def _counted(system: System) -> tuple[int, int]:
+    """Events in the archive, and in the live numbers."""
+    live = sum(v.value for key, v in observed.live(system.data).items() if key[2] == "events")
+    return observed.archived_rows(system.data, EVENTS), live
+
+
+def main(events_s: int, minutes: int) -> None:
+    """Run for so many minutes, print a line for each."""
+    with tempfile.TemporaryDirectory() as directory, System(Path(directory) / "data") as system:
+        system.run("catalog", "add-project", "bench")
+        key = system.key("bench")
+        system.start_collector()
+        system.start_reports()
+        system.start_ingest()
+        warm = {"event": "warm", "userId": "p", "writeKey": key}
+        system.post(f"{system.collector}/v1/track", warm)
+        wait_for(lambda: system.live("bench")["events_today"], seconds=60, what="the pipeline")
+        by_minute: list[list[float]] = [[] for _ in range(minutes)]
+        memory = []
+        sent = 1
+        with Load(system, key, events_s, minutes * 60.0) as load:
+            load.wait_until_it_sends()
+            started = time.monotonic()
+            while load.goes_on:
+                minute = min(int((time.monotonic() - started) / 60), minutes - 1)
+                by_minute[minute].append(probe(system, key, sent))
+                memory.append(_memory_gb(system.pid("ingest")))
+                sent += 1
+                time.sleep(1)
+        answered = load.answered + sent
+        ended = time.monotonic()
+        wait_for(
+            lambda: _counted(system) == (answered, answered), seconds=_SETTLED_S, what="all of it"
+        )
+        settled_s = time.monotonic() - ended
+    lags = [percentile(found, 0.5) for found in by_minute if found]
+    half = len(lags) // 2
+    report(
+        "sustained",
+        "Sustained: HTTP to archive and live numbers",
+        [
+            ("answered 200", load.answered / load.seconds, "events/s"),
+            ("events in all, each archived and counted once", answered, "events"),
+            *[(f"POST to live number, minute {n}, p50", lag, "s") for n, lag in enumerate(lags, 1)],
+            ("POST to live number, first half, median", percentile(lags[:half], 0.5), "s"),
+            ("POST to live number, second half, median", percentile(lags[half:], 0.5), "s"),
+            ("all counted, after the last answer", settled_s, "s"),
+            ("memory of the pipeline, Prism included, at its highest", max(memory), "GB"),
+        ],
+        f"{events_s:,} events/s of about 500 bytes asked for, in batches of {_BATCH}, for "
+        f"{minutes} minutes; load, probes and all of Headwater on one machine",
+    )
+
+
+if __name__ == "__main__":
+    given = [int(text) for text in sys.argv[1:]]
+    main(*(given + [50_000, 10][len(given) :]))
