@@ -1,4 +1,4 @@
-"""Sources without an end, as splittable functions: positions of a log, looks at an inbox."""
+"""Restrictions without an end, for splittable functions: numbers from a first one on."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class Span(NamedTuple):
 
 
 class OneReader(RestrictionTracker):
-    """What is still to be read of a topic. Claimed is a span as it is after a block of it.
+    """What is still to be read of a topic. Claimed are spans, as they are after what comes next.
 
     One reader for all producers, which is never made into two: Prism takes the watermark of the
     element that it ran last for that of the whole source.
@@ -190,12 +190,13 @@ class OneReader(RestrictionTracker):
     def current_restriction(self) -> tuple[Span, ...]:
         return tuple(self._spans.values())
 
-    def try_claim(self, span: Span) -> bool:
+    def try_claim(self, spans: tuple[Span, ...]) -> bool:
         if self._ended:
             return False
-        self._spans[span.directory, span.stop] = span
-        if span.first >= span.stop:
-            del self._spans[span.directory, span.stop]
+        for span in spans:
+            self._spans[span.directory, span.stop] = span
+            if span.first >= span.stop:
+                del self._spans[span.directory, span.stop]
         return True
 
     def try_split(self, fraction_of_remainder: float) -> Any:
@@ -258,9 +259,10 @@ class Tail(beam.DoFn):
         known = {span.directory for span in tracker.current_restriction()}
         for directory in _producers(element):
             if directory not in known:
-                for first, stop in self._start.of(directory):
-                    if not tracker.try_claim(Span(directory, first, stop)):
-                        return
+                # At once: a producer of which one span is known counts as found.
+                found = tuple(Span(directory, *span) for span in self._start.of(directory))
+                if not tracker.try_claim(found):
+                    return
         spans = tracker.current_restriction()
         newest = [span for span in spans if span.stop == END]
         is_behind = False
@@ -292,14 +294,14 @@ class Tail(beam.DoFn):
         for frame in log.read(span.first):
             if frame.seq >= span.stop:  # the numbers before it were never written
                 span = span._replace(first=span.stop)
-                return span if tracker.try_claim(span) else None
+                return span if tracker.try_claim((span,)) else None
             meta = None if frame.damaged else read_meta(frame.payload)
             # When damage was received nobody knows: the blocks behind it must not be late.
             read_us = meta.first_received - int(GRACE_S * 1e6) if meta else 0
             span = span._replace(
                 first=max(span.first, frame.last + 1), read_us=max(span.read_us, read_us)
             )
-            if not tracker.try_claim(span):
+            if not tracker.try_claim((span,)):
                 return None
             received = Timestamp(micros=meta.first_received) if meta else received
             yield TimestampedValue(frame, received or Timestamp.of(looked_at))

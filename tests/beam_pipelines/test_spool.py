@@ -235,3 +235,14 @@ def test_the_watermark_waits_for_the_producer_and_the_span_that_is_furthest_behi
         assert marks[0] == (4, second + 1_000_000 - 2_000_000)  # two new ones, 0 and 1
         assert [count for count, _ in marks] == [4, 2, 0, 0]
         assert time.time_ns() // 1000 - marks[1][1] < 3_000_000
+
+
+def test_a_reader_that_is_stopped_claims_nothing_more_and_hands_on_the_rest() -> None:
+    new, again = Span("c-0", 7, END), Span("c-0", 2, 7)
+    reader = OneReader(())
+    assert reader.try_claim((new, again))
+    assert reader.try_claim((again._replace(first=7),))
+    assert reader.try_split(0.5) is None
+    assert reader.try_split(0) == ((), (new,))
+    assert not reader.try_claim((new._replace(first=8),))
+    assert reader.current_restriction() == (new,)
