@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 Figure = tuple[str, float, str]  # what, value, unit
+
+
+def _module() -> str:
+    """Name of the module that was started."""
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "benchmarks are started with python -m"
+    return spec.name
 
 
 def report(name: str, title: str, figures: list[Figure], note: str) -> None:
@@ -26,7 +34,7 @@ def report(name: str, title: str, figures: list[Figure], note: str) -> None:
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
     found = {
-        "command": f"python -m benchmarks.bench_{name}",
+        "command": " ".join(("python -m", _module(), *sys.argv[1:])),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
         f"Python {platform.python_version()}",
