@@ -92,10 +92,15 @@ class Load:
 
     @property
     def answered(self) -> int:
-        """Events answered 200; a load that was answered anything else raises."""
+        """Events answered 200."""
         (run,) = self._runs
-        assert not run.others, f"answers that are not 200: {run.others}"
+        assert set(run.others) <= {503}, f"answers that are neither 200 nor 503: {run.others}"
         return run.requests * BATCH
+
+    @property
+    def refused(self) -> int:
+        """Events answered 503: a client sends them again, this load does not."""
+        return self._runs[0].others.get(503, 0) * BATCH
 
     @property
     def seconds(self) -> float:

@@ -81,6 +81,7 @@ def main(events_s: int, minutes: int) -> None:
         "Sustained: HTTP to archive and live numbers",
         [
             ("answered 200", load.answered / load.seconds, "events/s"),
+            ("answered 503, to be sent again", load.refused / load.seconds, "events/s"),
             ("events in all, each archived and counted once", answered, "events"),
             *[(f"POST to live number, minute {n}, p50", lag, "s") for n, lag in enumerate(lags, 1)],
             ("POST to live number, first half, median", percentile(lags[:half], 0.5), "s"),
