@@ -101,7 +101,6 @@ class EventSchema:
         return None
 
 
-@lru_cache(maxsize=4096)
 class Version(NamedTuple):
     """One of the versions of a schema."""
 
@@ -125,6 +124,7 @@ def judged(
     return None, first
 
 
+@lru_cache(maxsize=4096)
 def read(text: str) -> EventSchema:
     """The schema in `text`, an Avro record in JSON. Raises SchemaError."""
     if len(text) > MAX_TEXT:

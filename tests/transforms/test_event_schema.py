@@ -231,3 +231,8 @@ def test_types_in_words():
         "double", "int", "null or boolean", "enum card|cash", "array of record Item",
         "map of long",
     ]  # fmt: skip
+
+
+def test_a_schema_is_parsed_once() -> None:
+    """Every checked event asks for its own."""
+    assert read(ORDER) is read(ORDER)
