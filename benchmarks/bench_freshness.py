@@ -46,6 +46,19 @@ def probe(system: System, key: str, number: int) -> float:
     return time.monotonic() - started
 
 
+def start_warm(system: System) -> str:
+    """Start all of it and send one event through; the key of project `bench`."""
+    system.run("catalog", "add-project", "bench")
+    key = system.key("bench")
+    system.start_collector()
+    system.start_reports()
+    system.start_ingest()
+    warm = {"event": "warm", "userId": "p", "writeKey": key}
+    system.post(f"{system.collector}/v1/track", warm)
+    wait_for(lambda: system.live("bench")["events_today"], seconds=60, what="the pipeline")
+    return key
+
+
 class Load:
     """Batches of new events at a steady rate from a process of its own."""
 
@@ -122,14 +135,7 @@ def main() -> None:
     """Start the system, probe it, print."""
     rows = []
     with tempfile.TemporaryDirectory() as directory, System(Path(directory) / "data") as system:
-        system.run("catalog", "add-project", "bench")
-        key = system.key("bench")
-        system.start_collector()
-        system.start_reports()
-        system.start_ingest()
-        warm = {"event": "warm", "userId": "p", "writeKey": key}
-        system.post(f"{system.collector}/v1/track", warm)
-        wait_for(lambda: system.live("bench")["events_today"], seconds=60, what="the pipeline")
+        key = start_warm(system)
         idle = _sample(system, key, 0, lambda: False)
         rows += [
             ("idle, p50", percentile(idle, 0.5), "s"),
@@ -206,7 +212,8 @@ class _Feed(threading.Thread):
         self.join()
 
 
-def _live_events(system: System) -> int:
+def live_events(system: System) -> int:
+    """Events in the live numbers, of all minutes."""
     return sum(v.value for key, v in observed.live(system.data).items() if key[2] == "events")
 
 
@@ -219,7 +226,7 @@ def restart() -> None:
             feed.start()
 
             def right(feed: _Feed = feed, system: System = system) -> bool:
-                return _live_events(system) >= max(feed.due(), 1)
+                return live_events(system) >= max(feed.due(), 1)
 
             system.start_ingest()
             wait_for(right, seconds=300, what="live numbers that keep up")

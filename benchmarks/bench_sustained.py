@@ -14,13 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bench_freshness import Load, probe
+from benchmarks.bench_freshness import BATCH, Load, live_events, probe, start_warm
 from benchmarks.report import percentile, report
 from schemas_avro.tables import EVENTS
 from tests import observed
 from tests.system import System, wait_for
 
-_BATCH = 100
 _SETTLED_S = 300
 
 
@@ -41,21 +40,13 @@ def _memory_gb(pid: int) -> float:
 
 def _counted(system: System) -> tuple[int, int]:
     """Events in the archive, and in the live numbers."""
-    live = sum(v.value for key, v in observed.live(system.data).items() if key[2] == "events")
-    return observed.archived_rows(system.data, EVENTS), live
+    return observed.archived_rows(system.data, EVENTS), live_events(system)
 
 
 def main(events_s: int, minutes: int) -> None:
     """Run for so many minutes, print a line for each."""
     with tempfile.TemporaryDirectory() as directory, System(Path(directory) / "data") as system:
-        system.run("catalog", "add-project", "bench")
-        key = system.key("bench")
-        system.start_collector()
-        system.start_reports()
-        system.start_ingest()
-        warm = {"event": "warm", "userId": "p", "writeKey": key}
-        system.post(f"{system.collector}/v1/track", warm)
-        wait_for(lambda: system.live("bench")["events_today"], seconds=60, what="the pipeline")
+        key = start_warm(system)
         by_minute: list[list[float]] = [[] for _ in range(minutes)]
         memory = []
         sent = 1
@@ -89,7 +80,7 @@ def main(events_s: int, minutes: int) -> None:
             ("all counted, after the last answer", settled_s, "s"),
             ("memory of the pipeline, Prism included, at its highest", max(memory), "GB"),
         ],
-        f"{events_s:,} events/s of about 500 bytes asked for, in batches of {_BATCH}, for "
+        f"{events_s:,} events/s of about 500 bytes asked for, in batches of {BATCH}, for "
         f"{minutes} minutes; load, probes and all of Headwater on one machine",
     )
 
