@@ -5,7 +5,6 @@ With --restart: how long live numbers need to be right again after `kill -9` of 
 
 from __future__ import annotations
 
-import itertools
 import random
 import sys
 import tempfile
@@ -14,12 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
-
+from benchmarks.feed import Feed
 from benchmarks.load import Order, Run, in_own_process
 from benchmarks.report import percentile, report
 from tests import observed
-from tests.streams import SpoolWriter
 from tests.system import System, wait_for
 
 PROBES = 40
@@ -161,55 +158,8 @@ def main() -> None:
 
 
 RESTART_RATES = (20_000,)  # events/s
-_BLOCKS_S, _BEHIND_S, _KILLS = 20, 3.0, 3
+_BEHIND_S, _KILLS = 3.0, 3
 _BEFORE_S = 720  # longer than the horizon: what a restart reads in the steady state
-
-
-class _Feed(threading.Thread):
-    """Blocks straight into the spool: what is measured is the pipeline, not the collector."""
-
-    def __init__(self, topic: Path, events_s: int) -> None:
-        super().__init__(daemon=True)
-        self._writer = SpoolWriter(topic, "collector-0", 1000)
-        self._size = events_s // _BLOCKS_S
-        self._ended = threading.Event()
-        before = _BEFORE_S * _BLOCKS_S
-        now = time.time_ns() // 1000
-        for number in range(before):
-            at = now - (before - number) * 1_000_000 // _BLOCKS_S
-            self._writer.append(self._block(number, at))
-        self._first = before
-        self.written: list[tuple[float, int]] = [(time.monotonic(), before * self._size)]
-
-    def run(self) -> None:
-        due = time.monotonic()
-        for number in itertools.count(self._first):
-            self._writer.append(self._block(number, time.time_ns() // 1000))
-            self.written.append((time.monotonic(), self.written[-1][1] + self._size))
-            due += 1 / _BLOCKS_S
-            if self._ended.wait(max(0.0, due - time.monotonic())):
-                return
-
-    def _block(self, number: int, at: int) -> pl.DataFrame:
-        row = pl.int_range(self._size, eager=True)
-        return pl.DataFrame({"event_time": at - row, "received_time": at}).with_columns(
-            pl.lit("bench").alias("project"),
-            pl.lit("web").alias("source"),
-            pl.lit("track").alias("type"),
-            pl.lit("Product Viewed").alias("name"),
-            pl.format("{}-{}", pl.lit(number), row).alias("event_id"),
-            pl.format("u{}", row * number % 50_000).alias("user_id"),
-            pl.lit(0, pl.Int32).alias("flags"),
-        )
-
-    def due(self) -> int:
-        """Events written at least _BEHIND_S ago."""
-        until = time.monotonic() - _BEHIND_S
-        return max((total for at, total in self.written if at <= until), default=self.written[0][1])
-
-    def close(self) -> None:
-        self._ended.set()
-        self.join()
 
 
 def live_events(system: System) -> int:
@@ -222,11 +172,11 @@ def restart() -> None:
     rows = []
     for events_s in RESTART_RATES:
         with tempfile.TemporaryDirectory() as directory, System(Path(directory) / "data") as system:
-            feed = _Feed(system.data / "spool/events", events_s)
+            feed = Feed(system.data / "spool/events", events_s, _BEFORE_S)
             feed.start()
 
-            def right(feed: _Feed = feed, system: System = system) -> bool:
-                return live_events(system) >= max(feed.due(), 1)
+            def right(feed: Feed = feed, system: System = system) -> bool:
+                return live_events(system) >= max(feed.written_before(_BEHIND_S), 1)
 
             system.start_ingest()
             wait_for(right, seconds=300, what="live numbers that keep up")

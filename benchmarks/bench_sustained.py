@@ -23,7 +23,7 @@ from tests.system import System, wait_for
 _SETTLED_S = 300
 
 
-def _memory_gb(pid: int) -> float:
+def memory_gb(pid: int) -> float:
     """Resident memory of a process and all its children, GB."""
     family, found = {pid}, 0
     for status in sorted(Path("/proc").glob("[0-9]*/status"), key=lambda p: int(p.parent.name)):
@@ -56,7 +56,7 @@ def main(events_s: int, minutes: int) -> None:
             while load.goes_on:
                 minute = min(int((time.monotonic() - started) / 60), minutes - 1)
                 by_minute[minute].append(probe(system, key, sent))
-                memory.append(_memory_gb(system.pid("ingest")))
+                memory.append(memory_gb(system.pid("ingest")))
                 sent += 1
                 time.sleep(1)
         answered = load.answered + sent

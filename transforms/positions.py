@@ -40,11 +40,11 @@ class Positions:
             }
         )
 
-    def holds(self, producer: str, seq: int) -> bool:
-        """Is this block held?"""
+    def holds(self, producer: str, first: int, last: int | None = None) -> bool:
+        """Is this block held? With `last`: are all from `first` to it?"""
         ranges = self.by_producer.get(producer, ())
-        at = bisect_right(ranges, seq, key=lambda r: r[0]) - 1
-        return at >= 0 and seq <= ranges[at][1]
+        at = bisect_right(ranges, first, key=lambda r: r[0]) - 1
+        return at >= 0 and (first if last is None else last) <= ranges[at][1]
 
     def overlaps(self, other: Positions) -> bool:
         """Is any block held by both?"""

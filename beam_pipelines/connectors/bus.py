@@ -23,7 +23,7 @@ class ReadBus(beam.PTransform):
     Unbounded. A spool's blocks come at least once and in order, Pub/Sub's once and in none.
 
     option:          name of the option that `uri` was given by, for the error
-    archive, table:  what must hold a block before Pub/Sub may forget it
+    archive, table:  what must hold a block before Pub/Sub may forget it, or a spool be read on
     """
 
     uri: str
@@ -38,7 +38,8 @@ class ReadBus(beam.PTransform):
 
     def expand(self, root: PBegin) -> PCollection[Frame]:
         if _is_spool(self.uri):
-            return root | "Spool" >> ReadSpool(path_of(self.uri, "spool", self.option), self.start)
+            directory = path_of(self.uri, "spool", self.option)
+            return root | "Spool" >> ReadSpool(directory, self.start, self.archive, self.table)
         subscription = pubsub_names.parse(self.uri, self.option)
         held = self.start.archived
         if self.runner == "dataflow":

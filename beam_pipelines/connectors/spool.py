@@ -20,14 +20,17 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from beam_pipelines.connectors.frames import Frame
+from beam_pipelines.connectors.unarchived import MOST_BYTES, Unarchived
 from schemas_avro.block import BlockError, read_meta
 from schemas_avro.segment import SUFFIX, Damaged, Whole, first_seq, read_frame
+from schemas_avro.tables import Table
 from transforms.positions import Positions
 
 GRACE_S = 2.0  # how long after its receipt an event may still be on the way to the disk
 END = sys.maxsize  # the number after the last block of a log, which has none
 _POLL_S = 0.1
-_BUNDLE_BYTES = 16 << 20  # a bundle ends here, so that what follows sees a backlog in pieces
+# A bundle ends here, so that what follows sees a backlog in pieces.
+_BUNDLE_BYTES, _BUNDLE_ROWS = 16 << 20, 100_000
 # What is read once more waits for what is new, here and in the queues of the stages that follow:
 # so many rows at a look (100,000 a second), and fewer while what is new is behind.
 _AGAIN_ROWS, _AGAIN_ROWS_BEHIND = 10_000, 1_000
@@ -232,13 +235,20 @@ class _Topic(RestrictionProvider):
 
 
 class Tail(beam.DoFn):
-    """Topic directory -> frames of every producer. The watermark follows receipt or the clock."""
+    """Topic directory -> frames of every producer. The watermark follows receipt or the clock.
 
-    def __init__(self, start: Start) -> None:
+    Reads no further ahead of `table` of the warehouse at `archive` than `most_bytes`.
+    """
+
+    def __init__(
+        self, start: Start, archive: str, table: Table, most_bytes: int = MOST_BYTES
+    ) -> None:
         self._start = start
+        self._sink = archive, table, start.archived, most_bytes
 
     def setup(self) -> None:
         self._logs: dict[tuple[str, int], ProducerLog] = {}
+        self._unarchived = Unarchived(*self._sink)
 
     def teardown(self) -> None:
         for log in self._logs.values():
@@ -254,6 +264,9 @@ class Tail(beam.DoFn):
         ),
     ) -> Iterator[TimestampedValue]:
         """One look: new producers, what is new of each, then some of what is read again."""
+        if self._unarchived.is_full():
+            tracker.defer_remainder(Duration(seconds=_POLL_S))
+            return
         looked_at = time.time()
         read_us = [now_us := int((looked_at - GRACE_S) * 1e6)]
         known = {span.directory for span in tracker.current_restriction()}
@@ -267,7 +280,7 @@ class Tail(beam.DoFn):
         newest = [span for span in spans if span.stop == END]
         is_behind = False
         for span in newest:
-            bound = _Bound(max_bytes=_BUNDLE_BYTES // len(newest))
+            bound = _Bound(_BUNDLE_BYTES // len(newest), _BUNDLE_ROWS // len(newest))
             end = yield from self._read(span, bound, tracker, looked_at)
             if end is None:
                 return
@@ -303,9 +316,11 @@ class Tail(beam.DoFn):
             )
             if not tracker.try_claim((span,)):
                 return None
+            rows = meta.count if meta else 0
+            self._unarchived.add(frame, rows)
             received = Timestamp(micros=meta.first_received) if meta else received
             yield TimestampedValue(frame, received or Timestamp.of(looked_at))
-            if span.first >= span.stop or bound.after(frame, meta.count if meta else 0):
+            if span.first >= span.stop or bound.after(frame, rows):
                 return span
         return span
 
@@ -344,14 +359,19 @@ class ReadSpool(beam.PTransform):
 
     Timestamps are the block's first received_time. The watermark trails receipt by GRACE_S and
     follows the clock when a producer is idle, so an idle producer holds nothing back.
+
+    archive, table: the warehouse and its table that blocks go to: they are not read far ahead of it
     """
 
     directory: str
     start: Start
+    archive: str
+    table: Table
 
     def expand(self, root: PBegin) -> PCollection[Frame]:
+        tail = Tail(self.start, self.archive, self.table)
         return (
             root
             | "Topic" >> beam.Create([self.directory])
-            | "Tail" >> beam.ParDo(Tail(self.start)).with_output_types(Frame)
+            | "Tail" >> beam.ParDo(tail).with_output_types(Frame)
         )

@@ -25,6 +25,8 @@ from transforms.enrich import enrich
 from transforms.failures import Reason
 from transforms.positions import Positions
 
+_PIECE_BYTES = 128 << 20  # decoded rows that go into a file: some three times as much is in use
+
 
 @dataclass
 class Archive(beam.PTransform):
@@ -62,7 +64,8 @@ def _shard(frame: Frame, shards: int) -> int:
 
 
 def _is_new(frame: Frame, held: Positions) -> bool:
-    known = not frame.damaged and held.holds(frame.producer, frame.seq)
+    # Of damage between two blocks, which cost none, nobody knows: its letter may be written again.
+    known = frame.last >= frame.seq and held.holds(frame.producer, frame.seq, frame.last)
     if known:
         count("blocks_held")
     return not known
@@ -74,23 +77,38 @@ class _WriteFiles(beam.DoFn):
 
     def setup(self) -> None:
         self._warehouse = Warehouse(self._directory)
+        self._types = derive.wire(load(self._table.record))
 
     def process(self, element: tuple[int, Iterable[Frame]]) -> Iterator[Added]:
-        frames = list(element[1])
-        record = load(self._table.record)
-        decoded, damaged = [], []
-        for frame in frames:
+        record, damaged = load(self._table.record), list[dict[str, Any]]()
+        spans, decoded, size = list[tuple[str, int, int]](), list[pl.DataFrame](), 0
+        for frame in element[1]:
             rows = _decode(record, frame)
             if isinstance(rows, pl.DataFrame):
                 decoded.append(rows)
+                size += int(rows.estimated_size())
             else:
                 damaged.append(rows)
+            if frame.last >= frame.seq:
+                spans.append((frame.producer, frame.seq, frame.last))
+            if size > _PIECE_BYTES:
+                yield self._write(decoded, damaged, spans)
+                spans, decoded, damaged, size = [], [], [], 0
+        if spans or damaged:
+            yield self._write(decoded, damaged, spans)
+
+    def _write(
+        self,
+        decoded: list[pl.DataFrame],
+        damaged: list[dict[str, Any]],
+        spans: list[tuple[str, int, int]],
+    ) -> Added:
+        """Some blocks, as files; what is no block is kept first."""
         if damaged:
             self._keep_damaged(damaged)
-        spans = [(f.producer, f.seq, f.last) for f in frames if f.last >= f.seq]
-        rows = pl.concat(decoded) if decoded else pl.DataFrame(schema=derive.wire(record))
+        rows = pl.concat(decoded) if decoded else pl.DataFrame(schema=self._types)
         count("events_archived", rows.height)
-        yield _added(self._warehouse.write_files(self._table, rows), self._table, spans, rows)
+        return _added(self._warehouse.write_files(self._table, rows), self._table, spans, rows)
 
     def _keep_damaged(self, letters: list[dict[str, Any]]) -> None:
         # Before the blocks count as held: a crash in between repeats the letter, under its id.

@@ -77,6 +77,8 @@ def test_damaged_blocks_become_dead_letters_and_the_rest_goes_on(tmp_path: Path)
     assert isinstance(letters, pl.DataFrame)
     assert sorted(letters["original"].to_list()) == [b"Obj\x01 nonsense", b"junk bytes"]
     assert set(letters["reason"]) == {"damaged_block"}
+    archive(tmp_path, [*good, torn, lost], warehouse.positions(EVENTS))  # as after a restart
+    assert warehouse.table(DEAD_LETTERS).scan().to_arrow().num_rows == 2
 
 
 def test_files_hold_one_day_each(tmp_path: Path) -> None:

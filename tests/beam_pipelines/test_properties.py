@@ -22,9 +22,11 @@ from beam_pipelines.steps.archive import Archive
 from beam_pipelines.steps.live import MeasureLive, Merge
 from beam_pipelines.steps.panes import LiveSink, WriteLive
 from schemas_avro.tables import EVENTS
-from tests import brute, observed
+from tests import brute, exact_brute, observed
+from tests.beam_pipelines import test_rollup
 from tests.streams import NOON, AtOnce, event, frame_of, order
 from transforms.dedup import key_hash
+from transforms.grid import GRAINS
 from transforms.positions import Positions
 from transforms.seen import Seen
 from transforms.statistics import DistinctSketch, Statistic, Total
@@ -97,6 +99,28 @@ def test_the_archive_holds_every_copy_once_however_often_blocks_come(
                 )
         wanted = Counter((row["event_id"], row["received_time"]) for row in rows)
         assert observed.archived(Path(directory)) == wanted
+
+
+@SLOW
+@given(events(), st.randoms(use_true_random=False))
+def test_exact_tables_are_those_of_the_loop_however_events_come(
+    rows: list[dict[str, Any]], rng: random.Random
+) -> None:
+    """In any order, cut anywhere, in one go or in parts with a rollup after each."""
+    rows = rng.sample(rows, len(rows))
+    frames = test_rollup.in_blocks(rows, rng)
+    frames = rng.sample(frames, len(frames))
+    cuts = sorted(rng.randint(0, len(frames)) for _ in range(rng.randint(0, 2)))
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for first, last in zip([0, *cuts], [*cuts, len(frames)], strict=True):
+            if first < last:
+                test_rollup.archive(directory, frames[first:last])
+                test_rollup.run(directory)
+        assert test_rollup.table(directory) == test_rollup.expected(rows)
+        for grain in GRAINS:
+            found = test_rollup.table(directory, grain)
+            assert found == exact_brute.periods(rows, grain, test_rollup.ZONE), grain
 
 
 def statistic(draw: st.DrawFn, kind: type) -> Statistic:

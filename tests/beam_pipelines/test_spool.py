@@ -11,10 +11,13 @@ import pytest
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 
-from beam_pipelines.connectors import spool
+from beam_pipelines.connectors import spool, unarchived
 from beam_pipelines.connectors.frames import Frame
 from beam_pipelines.connectors.spool import END, OneReader, ProducerLog, Span, Start, Tail
+from beam_pipelines.connectors.unarchived import MOST_BYTES
+from beam_pipelines.connectors.warehouse import Added, Warehouse
 from schemas_avro.segment import frame, segment_name
+from schemas_avro.tables import EVENTS
 from tests.streams import NOON, event, frame_of
 from transforms.positions import Positions
 
@@ -34,8 +37,9 @@ def payload(seq: int) -> bytes:
 class Source:
     """The source in Beam's own harness: what it reads at a look, and its watermark."""
 
-    def __init__(self, topic: Path, start: Start) -> None:
-        self._topic, self._tail = str(topic), Tail(start)
+    def __init__(self, topic: Path, start: Start, most_bytes: int = MOST_BYTES) -> None:
+        self._topic = str(topic)
+        self._tail = Tail(start, str(topic.parent / "archive"), EVENTS, most_bytes)
         self._tail.setup()
         self._spans: tuple[Span, ...] = ()
         self._estimator = ManualWatermarkEstimator(None)
@@ -235,6 +239,46 @@ def test_the_watermark_waits_for_the_producer_and_the_span_that_is_furthest_behi
         assert marks[0] == (4, second + 1_000_000 - 2_000_000)  # two new ones, 0 and 1
         assert [count for count, _ in marks] == [4, 2, 0, 0]
         assert time.time_ns() // 1000 - marks[1][1] < 3_000_000
+
+
+def test_the_watermark_waits_for_the_older_of_two_producers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog of one, of which a bundle takes a part, and another that has little."""
+    monkeypatch.setattr(spool, "_BUNDLE_BYTES", 1)  # a block of each at a look
+    topic = tmp_path / "topic"
+    topic.mkdir()
+    write(topic / "c-0", 0, 3)
+    write(topic / "c-1", 0, 2)
+    second = NOON + 1_000_000
+    with closing(Source(topic, Start(Positions()))) as source:
+        for look in range(3):
+            assert len(source.look()) == (2 if look < 2 else 1)
+            assert source.watermark_us == second + (look - 2) * 1_000_000
+        assert source.look() == []
+        assert time.time_ns() // 1000 - source.watermark_us < 3_000_000
+
+
+def test_no_more_is_read_than_the_archive_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_BUNDLE_BYTES", 1)
+    monkeypatch.setattr(unarchived, "_LOOK_S", 0.0)
+    topic = tmp_path / "topic"
+    topic.mkdir()
+    write(topic / "c-0", 0, 6)
+    two_blocks = 2 * (len(payload(0)) + 100) - 50
+    start = Start(Positions.of([("c-0", 0, 0)]), live_from_us=0)
+    archive = Warehouse(str(tmp_path / "archive"))
+    with closing(Source(topic, start, two_blocks)) as source:
+        seen = [[found.seq for found in source.look()] for _ in range(5)]
+        assert seen == [[0], [1], [2], [], []]  # block 0 is archived and costs nothing
+        held = source.watermark_us
+        archive.add(EVENTS, Added((), Positions.of([("c-0", 1, 1)]), {}, 0))
+        assert [[found.seq for found in source.look()] for _ in range(2)] == [[3], []]
+        assert source.watermark_us > held
+        archive.add(EVENTS, Added((), Positions.of([("c-0", 2, 5)]), {}, 0))
+        assert [[found.seq for found in source.look()] for _ in range(3)] == [[4], [5], []]
 
 
 def test_a_reader_that_is_stopped_claims_nothing_more_and_hands_on_the_rest() -> None:

@@ -31,6 +31,9 @@ def test_they_hold_exactly_what_was_added(
     held = numbers(one + two)
     for producer in "abc":
         assert all(merged.holds(producer, n) == ((producer, n) in held) for n in range(-1, 37))
+        for first in range(32):
+            whole = all((producer, n) in held for n in range(first, first + 3))
+            assert merged.holds(producer, first, first + 2) == whole
         missing = next(n for n in range(99) if (producer, n) not in held)
         assert merged.first_missing(producer) == missing
     assert merged.to_json() == single.to_json()
