@@ -40,7 +40,7 @@ from transforms.grid import MINUTE_US, minute_of
 from transforms.measure import measure
 from transforms.statistics import DistinctSketch
 
-BLOCKS, ROWS, MINUTES = 600, 1000, 18
+BLOCKS, ROWS, MINUTES = 1200, 1000, 36
 BUNDLE = 50  # blocks that the loop without Beam takes at once
 _results: dict[str, dict[Any, int]] = defaultdict(dict)
 

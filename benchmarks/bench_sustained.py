@@ -9,6 +9,7 @@ be in the archive and in the live numbers, once.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.bench_freshness import BATCH, Load, live_events, probe, start_warm
 from benchmarks.report import percentile, report
+from catalog.settings import read
 from schemas_avro.tables import EVENTS
 from tests import observed
 from tests.system import System, wait_for
@@ -45,7 +47,9 @@ def _counted(system: System) -> tuple[int, int]:
 
 def main(events_s: int, minutes: int) -> None:
     """Run for so many minutes, print a line for each."""
-    with tempfile.TemporaryDirectory() as directory, System(Path(directory) / "data") as system:
+    data = Path(tempfile.mkdtemp())
+    # Tests commit to the archive each second, so as not to wait; this is the default.
+    with System(data, archive_every_s=read({}).archive_every_s) as system:
         key = start_warm(system)
         by_minute: list[list[float]] = [[] for _ in range(minutes)]
         memory = []
@@ -55,6 +59,9 @@ def main(events_s: int, minutes: int) -> None:
             started = time.monotonic()
             while load.goes_on:
                 minute = min(int((time.monotonic() - started) / 60), minutes - 1)
+                if minute and len(by_minute[minute]) == 0:
+                    lag = percentile(by_minute[minute - 1], 0.5)
+                    print(f"minute {minute}: {lag:.2f} s, {memory[-1]:.2f} GB", flush=True)
                 by_minute[minute].append(probe(system, key, sent))
                 memory.append(memory_gb(system.pid("ingest")))
                 sent += 1
@@ -65,6 +72,7 @@ def main(events_s: int, minutes: int) -> None:
             lambda: _counted(system) == (answered, answered), seconds=_SETTLED_S, what="all of it"
         )
         settled_s = time.monotonic() - ended
+    shutil.rmtree(data)
     lags = [percentile(found, 0.5) for found in by_minute if found]
     half = len(lags) // 2
     report(

@@ -19,6 +19,10 @@ from beam_pipelines.runners import prism as prism_server
 from beam_pipelines.runners.errors import RunnerError
 from beam_pipelines.runners.graph import Build, DryRun
 
+# Beam ends a job that it watches, after 300 s as it comes, whatever the job does: its streams of
+# state and messages get the time limit of a single request.
+_WATCH_FLAG = f"--job_server_timeout={10 * 365 * 86_400}"
+
 __all__ = ["DryRun", "RunnerError", "run"]
 
 
@@ -58,9 +62,9 @@ def _beam_flags(
 ) -> list[str]:
     match name:
         case "prism":
-            return ["--environment_type=LOOPBACK"]
+            return ["--environment_type=LOOPBACK", _WATCH_FLAG]
         case "flink":
-            return flink.beam_flags(options, streaming=streaming)
+            return [*flink.beam_flags(options, streaming=streaming), _WATCH_FLAG]
         case "dataflow":
             return dataflow.beam_flags(options, rest)
     return []

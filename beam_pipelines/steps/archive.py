@@ -107,6 +107,8 @@ class _WriteFiles(beam.DoFn):
         if damaged:
             self._keep_damaged(damaged)
         rows = pl.concat(decoded) if decoded else pl.DataFrame(schema=self._types)
+        if self._table == EVENTS:  # many blocks at once: dozens of operations, a fixed cost each
+            rows = enrich(rows)
         count("events_archived", rows.height)
         return _added(self._warehouse.write_files(self._table, rows), self._table, spans, rows)
 
@@ -123,11 +125,9 @@ def _decode(record: Any, frame: Frame) -> pl.DataFrame | dict[str, Any]:
     message, exception = f"bytes in place of blocks {frame.seq} to {frame.last} are no block", ""
     if not frame.damaged:
         try:
-            rows = read_rows(record, frame.payload)
+            return read_rows(record, frame.payload)
         except block.BlockError as error:
             message, exception = f"block {frame.seq}: {error}", type(error).__name__
-        else:
-            return enrich(rows) if record.name == EVENTS.record else rows
     digest = hashlib.sha256(frame.payload).hexdigest()[:16]
     return {
         "dead_letter_id": f"{frame.producer}:{frame.seq}:{digest}",

@@ -176,15 +176,18 @@ class _DropRepeats(beam.DoFn):
         version: Any = beam.DoFn.StateParam(VERSION),
         old: Any = beam.DoFn.TimerParam(OLD),
     ) -> Iterator[bytes]:
-        shard, rows = element[0], unpack(element[1])
+        shard, packed = element
+        keys = unpack(packed, ("key", "received_time")).with_row_index("at")
         seen, stored = self._seen(shard, bag, version)
-        fresh, entry = seen.add(rows)
+        fresh, entry = seen.add(keys)
         bag.add(entry)
         self._remember(shard, seen, stored + 1, version, old)
-        count("events_repeated", rows.height - fresh.height)
+        count("events_repeated", keys.height - fresh.height)
         count("events_measured", fresh.height)
-        if fresh.height:
-            yield pack(fresh)
+        if fresh.height == keys.height:  # as nearly always: nothing need be packed anew
+            yield packed
+        elif fresh.height:
+            yield pack(unpack(packed)[fresh["at"]])
 
     @on_timer(OLD)
     def forget(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import runners
@@ -186,6 +186,14 @@ class TestFlags:
         assert "--checkpointing_interval=10000" in flags
         assert "--environment_type=LOOPBACK" in flags
         assert not any("checkpoint" in f for f in flink.beam_flags(defaults(), streaming=False))
+
+    @pytest.mark.parametrize("name", ["prism", "flink"])
+    @pytest.mark.parametrize("streaming", [True, False])
+    def test_a_job_may_run_for_longer_than_a_request(self, name, streaming):
+        """Beam's own limit, 300 s, would end every one that it watches."""
+        flags = runners._beam_flags(name, defaults(), [], streaming)
+        a_year_s = 365 * 86_400
+        assert PipelineOptions(flags).view_as(PortableOptions).job_server_timeout > a_year_s
 
     def test_no_flag_is_unknown_to_beam(self, caplog):
         options = defaults()
