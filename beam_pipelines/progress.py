@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import tempfile
 import threading
@@ -20,6 +22,8 @@ from rich.progress import (
 )
 
 _LOOK_S = 0.2
+# Where whoever started the job wants to read how far it is, as {"title", "done", "total"}.
+FILE_VARIABLE = "PROGRESS_FILE"
 
 
 @contextmanager
@@ -27,7 +31,8 @@ def progress_bar(title: str, total: int, unit: str = "bytes") -> Iterator[str]:
     """Show how much of `total` is done until the block ends; yields the directory to write it to.
 
     Each worker writes a number into a file of its own there: files, because it may be another
-    process; all runners of one machine share them. On a terminal only; elsewhere nothing is shown.
+    process; all runners of one machine share them. On a terminal only; elsewhere nothing is shown,
+    but written to the file that the environment names in PROGRESS_FILE.
     """
     ended = threading.Event()
     amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
@@ -37,18 +42,23 @@ def progress_bar(title: str, total: int, unit: str = "bytes") -> Iterator[str]:
         with bar:
             task = bar.add_task(title, total=total)
 
+            def show() -> None:
+                done = _sum(directory)
+                bar.update(task, completed=done)
+                _write(title, done, total)
+
             def look() -> None:
                 while not ended.wait(_LOOK_S):
-                    bar.update(task, completed=_sum(directory))
+                    show()
 
             watcher = threading.Thread(target=look, daemon=True)
             watcher.start()
             try:
                 yield directory
-                bar.update(task, completed=_sum(directory))
             finally:
                 ended.set()
                 watcher.join()
+            show()
 
 
 def note(directory: str, worker: str, done: int) -> None:
@@ -63,3 +73,10 @@ def _sum(directory: str) -> int:
         with suppress(ValueError, FileNotFoundError):  # just being written
             total += int(path.read_text())
     return total
+
+
+def _write(title: str, done: int, total: int) -> None:
+    if path := os.environ.get(FILE_VARIABLE):
+        fresh = Path(f"{path}.new")
+        fresh.write_text(json.dumps({"title": title, "done": done, "total": total}))
+        fresh.replace(path)

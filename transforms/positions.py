@@ -40,6 +40,18 @@ class Positions:
             }
         )
 
+    def __sub__(self, other: Positions) -> Positions:
+        """The blocks held here and not there."""
+        left: dict[str, Ranges] = {}
+        for producer, ranges in self.by_producer.items():
+            for first, last in other.by_producer.get(producer, ()):
+                cut = ((a, min(b, first - 1)) for a, b in ranges)
+                rest = ((max(a, last + 1), b) for a, b in ranges)
+                ranges = merge((a, b) for a, b in (*cut, *rest) if a <= b)
+            if ranges:
+                left[producer] = ranges
+        return Positions(left)
+
     def holds(self, producer: str, first: int, last: int | None = None) -> bool:
         """Is this block held? With `last`: are all from `first` to it?"""
         ranges = self.by_producer.get(producer, ())

@@ -27,6 +27,7 @@ IS_WHOLE_ORDER = IS_ORDER & (pl.col("name").str.to_lowercase() == WHOLE_ORDER)
 # Of the events of an order those with money go first: an order that is announced without an
 # amount and then paid is worth what was paid.
 ORDER_OF_ORDERS = ("unpaid", *ORDER)
+REPEAT_KINDS = ("event", "order")  # what a row repeats, as `repeat.avsc` has it
 _KEY = ("key", "key2")
 
 

@@ -46,6 +46,7 @@ from schemas_avro.tables import (
     LEDGER,
     PARITY,
     PERIODS,
+    REPEATS,
     REPLAYS,
     SESSIONS,
     Table,
@@ -53,8 +54,8 @@ from schemas_avro.tables import (
 from transforms.grid import MINUTE_US
 from transforms.retired import Keeping
 
-# About single people, so kept as long as events; identities stay: events still refer to them.
-_PERSONAL = (SESSIONS, REPLAYS)
+# About single people or events, so kept as long as these; identities stay: events refer to them.
+_PERSONAL = (SESSIONS, REPEATS, REPLAYS)
 _NUMBERS = (DAILY, PERIODS, LEDGER, PARITY)
 
 

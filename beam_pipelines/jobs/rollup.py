@@ -2,8 +2,9 @@
 
 Reads     options.archive   table `events`: what was added since the last run, whatever its age,
                             and what lies around it; of orders also the 32 days on both sides
-Writes    options.archive   tables `period_aggregates` and then `daily_aggregates`: those periods
-                            replaced whole, with the snapshot of `events` they were computed from
+Writes    options.archive   tables `period_aggregates`, `repeats` of the days, and then
+                            `daily_aggregates`: those periods replaced whole, with the snapshot of
+                            `events` they were computed from
 Failures  none of its own   a crash leaves each table as it was
 Restart   from the mark     the next run does the same periods; the same archive gives the same rows
 """
@@ -30,11 +31,11 @@ from beam_pipelines.jobs.reading import Reading, plan_reading, run_on_archive, t
 from beam_pipelines.options import RollupOptions
 from beam_pipelines.steps.columns import unpack
 from beam_pipelines.steps.counted import CountedEvents, shards_for
-from beam_pipelines.steps.rollup import COLUMNS, PeriodRows
+from beam_pipelines.steps.rollup import COLUMNS, RollUp
 from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro import derive, load
-from schemas_avro.tables import DAILY, EVENTS, PERIODS
+from schemas_avro.tables import DAILY, EVENTS, PERIODS, REPEATS
 from transforms.due import periods_of
 from transforms.exact import Periods
 from transforms.grid import GRAINS, Grain
@@ -121,21 +122,30 @@ def build(root: beam.Pipeline, options: RollupOptions, plan: Plan, work: str) ->
     events = CountedEvents(
         COLUMNS, reading.spans, reading.order_spans, work, shards_for(reading.rows)
     )
-    rows = (
+    directory = path_of(options.archive, "iceberg", "archive")
+    rolled = (
         root
         | "Files" >> beam.Create(reading.files)
-        | "Rows" >> PeriodRows(events, plan.periods, plan.zones, reading.stamp)
+        | "RollUp" >> RollUp(events, plan.periods, plan.zones, reading.stamp, directory)
     )
-    directory = path_of(options.archive, "iceberg", "archive")
     # Started by one element, not by the rows: what has become empty is replaced as well.
     (
         root
         | "Once" >> beam.Create([directory])
-        | "Replace" >> beam.Map(_replace, beam.pvalue.AsList(rows), plan.periods, reading.based_on)
+        | "Replace"
+        >> beam.Map(
+            _replace,
+            beam.pvalue.AsList(rolled.rows),
+            beam.pvalue.AsList(rolled.repeats),
+            plan.periods,
+            reading.based_on,
+        )
     )
 
 
-def _replace(directory: str, packed: list[bytes], periods: Periods, based_on: int) -> None:
+def _replace(
+    directory: str, packed: list[bytes], repeats: list[str], periods: Periods, based_on: int
+) -> None:
     """Days last: pages and checks look at their mark."""
     warehouse = Warehouse(directory)
     schema = derive.wire(load(PERIODS.record))
@@ -148,9 +158,11 @@ def _replace(directory: str, packed: list[bytes], periods: Periods, based_on: in
         marks: dict[str, int] = dict.fromkeys(longer, based_on)
         replace_rows(warehouse, PERIODS, files, " or ".join(where), marks)
     if "day" in periods:
+        of_days = days_filter(periods["day"])
+        replace_rows(warehouse, REPEATS, sorted(repeats), of_days, {"": based_on})
         days = rows.filter(pl.col("grain") == "day").select(*derive.wire(load(DAILY.record)))
         files = write_rows(warehouse, DAILY, days)
-        replace_rows(warehouse, DAILY, files, days_filter(periods["day"]), {"": based_on})
+        replace_rows(warehouse, DAILY, files, of_days, {"": based_on})
         count("days_computed", len(periods["day"]))
 
 

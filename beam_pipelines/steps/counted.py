@@ -24,6 +24,7 @@ from transforms.repeats import (
     EVENT_REACH_US,
     ORDER_OF_ORDERS,
     ORDER_REACH_US,
+    REPEAT_KINDS,
     key_columns,
     later_copies,
     orders_of,
@@ -35,7 +36,7 @@ SHARD_ROWS = 400_000
 _WIRE = derive.wire(load("event"))
 _TIMES = {f.name for f in load("event").fields if f.kind == "timestamp"}
 _MONEY = ("order_id", "revenue_minor", "currency")
-_EVENT, _ORDER = "event", "order"
+_EVENT, _ORDER = REPEAT_KINDS
 _RULES = {_EVENT: (dedup.ORDER, EVENT_REACH_US), _ORDER: (ORDER_OF_ORDERS, ORDER_REACH_US)}
 _At = tuple[int, int]  # number of the file, row group: where a piece is
 
@@ -62,7 +63,8 @@ class CountedEvents(beam.PTransform):
 
     by_person: (shard, path) of rows with `columns`; all rows of a person are in one shard. Events
                that repeat an order have no order, revenue and currency any more
-    repeats:   paths of rows that do not count, with project and event_time
+    repeats:   paths of rows that do not count, or whose order does not: project, event_time, kind
+               and the place in the archive, as in `repeat.avsc`
 
     columns:     wanted of each event
     spans:       events to read
@@ -197,14 +199,24 @@ class _ReadCounted(beam.DoFn):
             later = {_EVENT: _NONE, _ORDER: _NONE}
             for rule, packed in found["later"]:
                 later[rule] = pl.concat([later[rule], unpack(packed)])
+            yield from self._repeats(piece, later)
             yield from self._counted(read_piece(piece, {*self._columns, *_ALWAYS}), later)
         tell_done(self._work, piece.rows)
 
+    def _repeats(self, piece: Piece, later: dict[str, pl.DataFrame]) -> Iterator[TaggedOutput]:
+        """What most pieces have none of, so that only the others read these columns."""
+        if all(found.is_empty() for found in later.values()):
+            return
+        rows = read_piece(piece, _PLACE).filter(within(self._spans))
+        copies = rows.join(later[_EVENT], on="at", how="semi").with_columns(kind=pl.lit(_EVENT))
+        counted = rows.join(later[_EVENT], on="at", how="anti")
+        orders = counted.join(later[_ORDER], on="at", how="semi").with_columns(kind=pl.lit(_ORDER))
+        found = pl.concat([copies, orders]).drop("at")
+        if found.height:
+            yield TaggedOutput(REPEATS, spill(self._work, found))
+
     def _counted(self, rows: pl.DataFrame, later: dict[str, pl.DataFrame]) -> Iterator[Any]:
         rows = rows.filter(within(self._spans))
-        repeats = rows.join(later[_EVENT], on="at", how="semi")
-        if repeats.height:
-            yield TaggedOutput(REPEATS, spill(self._work, repeats.select("project", "event_time")))
         counted = rows.join(later[_EVENT], on="at", how="anti")
         again = pl.col("at").is_in(later[_ORDER]["at"].implode())
         settled = counted.with_columns(
@@ -217,4 +229,5 @@ class _ReadCounted(beam.DoFn):
 
 
 _NONE = pl.DataFrame(schema={"at": pl.UInt32})
+_PLACE = ("project", "event_time", "producer", "seq", "row")
 _ALWAYS = ("project", "event_time", "event_id", "user_id", "anonymous_id", *_MONEY)

@@ -118,6 +118,7 @@ def test_exact_tables_are_those_of_the_loop_however_events_come(
                 test_rollup.archive(directory, frames[first:last])
                 test_rollup.run(directory)
         assert test_rollup.table(directory) == test_rollup.expected(rows)
+        assert test_rollup.repeats(directory) == test_rollup.expected_repeats(rows)
         for grain in GRAINS:
             found = test_rollup.table(directory, grain)
             assert found == exact_brute.periods(rows, grain, test_rollup.ZONE), grain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import date
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from beam_pipelines.options import RollupOptions
 from beam_pipelines.steps.archive import Archive
 from catalog.settings import read
 from catalog.store import Catalog
-from schemas_avro.tables import DAILY, EVENTS, PERIODS
+from schemas_avro.tables import DAILY, EVENTS, PERIODS, REPEATS
 from tests import exact_brute
 from tests.brute import daily
 from tests.streams import NOON, event, frame_of, order, random_events
@@ -86,9 +87,26 @@ def expected(rows: list[dict[str, Any]]) -> dict[date, dict[str, Any]]:
     return counted
 
 
-def in_blocks(rows: list[dict[str, Any]], sizes: random.Random) -> list[Frame]:
-    """Rows cut into blocks of two producers; each row learns where it lies."""
-    frames, seqs, at = [], {"a-0": 0, "b-0": 0}, 0
+def repeats(directory: Path) -> set[tuple[Any, ...]]:
+    """(kind, producer, seq, row) of what the last rollup left out."""
+    found = Warehouse(f"{directory}/archive").table(REPEATS).scan().to_arrow().to_pylist()
+    places = [(one["kind"], one["producer"], one["seq"], one["row"]) for one in found]
+    assert len(places) == len(set(places)), "each once"
+    return set(places)
+
+
+def expected_repeats(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """The same by the loop."""
+    settled, copies = exact_brute.counted(rows)
+    place = itemgetter("producer", "seq", "row")
+    orders = {place(row) for row in rows if row.get("order_id") is not None}
+    again = {place(row) for row in settled if row.get("order_id") is None} & orders
+    return {("event", *place(row)) for row in copies} | {("order", *one) for one in again}
+
+
+def in_blocks(rows: list[dict[str, Any]], sizes: random.Random, first: int = 0) -> list[Frame]:
+    """Rows cut into blocks of two producers, from number `first`; each row learns its place."""
+    frames, seqs, at = [], {"a-0": first, "b-0": first}, 0
     while at < len(rows):
         part = rows[at : at + sizes.randrange(1, 60)]
         producer = sizes.choice(sorted(seqs))
@@ -119,10 +137,12 @@ def test_any_order_any_blocks_any_repeats_give_the_brute_force_numbers(
     archive(tmp_path, frames[half:])
     run(tmp_path)
     assert table(tmp_path) == expected(rows)
+    assert repeats(tmp_path) == expected_repeats(rows) != set()
     for grain in GRAINS:
         assert table(tmp_path, grain) == exact_brute.periods(rows, grain, ZONE), grain
     before = {grain: table(tmp_path, grain) for grain in GRAINS}
     run(tmp_path, all_days=True)
+    assert repeats(tmp_path) == expected_repeats(rows)
     assert {grain: table(tmp_path, grain) for grain in GRAINS} == before
 
 

@@ -38,5 +38,8 @@ def test_they_hold_exactly_what_was_added(
         assert merged.first_missing(producer) == missing
     assert merged.to_json() == single.to_json()
     assert Positions.from_json(merged.to_json()).to_json() == merged.to_json()
+    left = Positions.of(one) - Positions.of(two)
+    ranges = [(p, a, b) for p, found in left.by_producer.items() for a, b in found]
+    assert numbers(ranges) == numbers(one) - numbers(two)
     overlap = bool(numbers(one) & numbers(two))
     assert Positions.of(one).overlaps(Positions.of(two)) == overlap
