@@ -6,7 +6,7 @@ import os
 
 import click
 
-from catalog import cli_metrics, cli_policy, cli_schemas, settings
+from catalog import cli_access, cli_metrics, cli_policy, cli_schemas, settings
 from catalog.store import Catalog, CatalogError
 
 
@@ -53,6 +53,7 @@ def show(catalog: Catalog) -> None:
 cli_policy.register(main)
 cli_schemas.register(main)
 cli_metrics.register(main)
+cli_access.register(main)
 
 if __name__ == "__main__":
     try:

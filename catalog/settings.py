@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 PREFIX = "HEADWATER_"
@@ -38,14 +38,18 @@ class Setting:
 SETTINGS = (
     Setting("data_dir", "data", "Directory of everything kept on this machine."),
     Setting("collector_host", "127.0.0.1", "Address that the collector listens on."),
-    Setting("reports_host", "127.0.0.1", "Address of the report pages: loopback, no log-in yet."),
+    Setting("reports_host", "127.0.0.1", "Address of the report pages; see docs/access.md."),
     Setting("collector_port", 8080, "TCP port of the collector."),
     Setting("reports_port", 8081, "TCP port of the report pages."),
     Setting("collector_workers", 1, "Collector processes."),
     Setting("collector_threads", 32, "Threads of one collector process, for large requests."),
     Setting("busy_after_s", 0.1, "How far a collector may lag before it answers 503, in s."),
     Setting("block_interval_s", 0.01, "Least time between blocks of events under load, in s."),
-    Setting("pipeline_port", 0, "TCP port of the health page and metrics of ingest; 0: none."),
+    Setting(
+        "pipeline_port",
+        0,
+        "TCP port of the health page and metrics of ingest; 0: none, with `headwater up` any.",
+    ),
     Setting("reports_workers", 1, "Report processes."),
     Setting("max_body_bytes", 5 << 20, "Largest request body as sent, in bytes; above: 413."),
     Setting("max_decoded_bytes", 20 << 20, "Largest body after decompression, in bytes."),
@@ -74,10 +78,36 @@ SETTINGS = (
     Setting("sql_timeout_s", 30.0, "Longest run of one SQL query, in seconds."),
     Setting("sql_max_rows", 10_000, "Most rows that the SQL page shows."),
     Setting("sql_memory_mb", 2048, "Memory that one SQL query may use, in MB."),
+    Setting(
+        "insight_memory_mb", 3072, "Memory that one trend, funnel or other question may use, in MB."
+    ),
     Setting("sql_threads", 2, "Threads that one SQL query may use."),
+    Setting("sql_max_bytes", 50 << 30, "Most that one SQL query may read, in bytes on disk."),
+    Setting("sql_at_once", 4, "SQL queries of people that run at once, on this machine."),
+    Setting("sql_per_user", 3, "Of these, queries of one person or token."),
+    Setting(
+        "public_url", "", "Address of the pages as browsers see it: https://stats.example.org."
+    ),
+    Setting("session_idle_h", 12.0, "Hours without a request after which a session ends."),
+    Setting("session_max_h", 168.0, "Hours after which one has to sign in again, in any case."),
+    Setting("oidc_issuer", "", "OpenID Connect provider; empty: none. See docs/access.md."),
+    Setting("oidc_client_id", "", "What the provider calls Headwater."),
+    Setting("oidc_client_secret", "", "What Headwater proves that with.", secret=True),
+    Setting("oidc_domains", "", "Domains whose people get an account by signing in, by commas."),
+    Setting("oidc_role", "", "Their role in every project: viewer, analyst; empty: none yet."),
+    Setting("export_timeout_s", 3600.0, "Longest run of one export, in seconds."),
+    Setting("export_keep_days", 7.0, "Days that an export is kept for download."),
+    Setting("export_part_mb", 256, "Size at which an export begins a new file, in MB."),
+    Setting("exports_at_once", 2, "Exports that run at once, on this machine."),
+    Setting(
+        "export_to",
+        "",
+        "Folders and gs://BUCKETs that schedules may write below; empty: DATA_DIR/exported.",
+    ),
     Setting(
         "prism_location", "", "Path of the Prism binary; empty: look beside Python, then PATH."
     ),
+    Setting("token", "", "API token of `headwater query` and other clients.", secret=True),
     Setting("flink_lib", "", "Directory of the Flink job server's jars; empty: deploy/flink."),
 )
 
@@ -124,8 +154,26 @@ class Settings:
     sql_timeout_s: float
     sql_max_rows: int
     sql_memory_mb: int
+    insight_memory_mb: int
     sql_threads: int
+    sql_max_bytes: int
+    sql_at_once: int
+    sql_per_user: int
+    public_url: str
+    session_idle_h: float
+    session_max_h: float
+    oidc_issuer: str
+    oidc_client_id: str
+    oidc_client_secret: str = field(repr=False)
+    oidc_domains: str
+    oidc_role: str
+    export_timeout_s: float
+    export_keep_days: float
+    export_part_mb: int
+    exports_at_once: int
+    export_to: str
     prism_location: str
+    token: str = field(repr=False)
     flink_lib: str
 
     def path(self, *parts: str) -> Path:
