@@ -9,10 +9,12 @@ import sys
 import click
 
 from catalog import settings as settings_table
-from catalog.settings import Settings
+from catalog.settings import PREFIX, Settings
 from catalog.store import Catalog
 from headwater import ground
+from headwater.export import export
 from headwater.greeting import Greeter, banner
+from headwater.query import query
 from headwater.supervisor import Child, Supervisor
 
 FIRST_PROJECT, FIRST_SOURCE = "demo", "web"
@@ -39,12 +41,19 @@ def up() -> None:
         raise click.ClickException(str(error)) from None
 
 
+main.add_command(query)
+main.add_command(export)
+
+
 def _run(settings: Settings, held: int) -> None:
     catalog = Catalog(settings.catalog_url)
     catalog.migrate()
     text = banner(settings, *first_key(catalog))
+    environ = {**os.environ}
+    if not settings.pipeline_port:  # pages ask the pipeline how it is: any port will do
+        environ[f"{PREFIX}PIPELINE_PORT"] = str(ground.free_port())
     # The children hold the lock with us: see ground.lock.
-    supervisor = Supervisor(children(), os.environ, sys.stdout, keep_open=[held])
+    supervisor = Supervisor(children(), environ, sys.stdout, keep_open=[held])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.run(Greeter(settings, text, supervisor.youngest_s, supervisor.print))

@@ -70,6 +70,13 @@ def check_ports(settings: Settings) -> None:
         _check(*address(settings, server), f"{PREFIX}{server.upper()}")
 
 
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def address(settings: Settings, server: str) -> tuple[str, int]:
     """Host and port that a server listens on."""
     return getattr(settings, f"{server}_host"), getattr(settings, f"{server}_port")

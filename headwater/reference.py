@@ -7,6 +7,7 @@ the file with what comes out here. The only module that may look into every pack
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -21,9 +22,11 @@ import collector.debug
 import collector.metrics
 import collector.routes
 import headwater.cli
-import reports.routes
-import reports.schemas
+import reports.app
 from catalog.settings import SETTINGS, Settings, read
+from catalog.store import Catalog
+from reports.access.needs import needed
+from reports.insights.kinds import KINDS
 from schemas_avro import load, names
 from schemas_avro.tables import LIVE_KEY, LIVE_VALUES, TABLES
 from transforms.failures import REMEDIES, Reason
@@ -46,7 +49,8 @@ def reference(makefile: str) -> str:
         ("Tables", _tables()),
         ("Dead letters", _reasons()),
         ("HTTP: collector", _routes(*collector.routes.BLUEPRINTS, collector.debug.bp)),
-        ("HTTP: reports", _routes(reports.routes.bp, reports.schemas.bp)),
+        ("HTTP: reports", _pages()),
+        ("Questions", _questions()),
         ("Collector metrics", _collector_metrics()),
         ("Commands", _commands()),
         ("Jobs", _jobs()),
@@ -145,15 +149,31 @@ def _routes(*blueprints: Blueprint) -> str:
     app = Flask("reference", static_folder=None)
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
-    rows = (
-        (
-            "/".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})),
-            _code(rule.rule),
-            _summary(app.view_functions[rule.endpoint]),
-        )
-        for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
-    )
-    return _table(("method", "path", "answer"), rows)
+    return _table(("method", "path", "answer"), (row for row, _ in _rules(app)))
+
+
+def _rules(app: Flask) -> Iterator[tuple[tuple[str, str, str], Callable[..., Any]]]:
+    """Method, path and meaning of every route but that of static files, and its handler."""
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
+    for rule in sorted(rules, key=lambda rule: (rule.rule, sorted(rule.methods or ()))):
+        methods = "/".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+        view = app.view_functions[rule.endpoint]
+        yield (methods, _code(rule.rule), _summary(view)), view
+
+
+def _pages() -> str:
+    """Routes of the report server, and who may take them."""
+    with tempfile.TemporaryDirectory() as data:
+        settings = read({"HEADWATER_DATA_DIR": data})
+        Catalog(settings.catalog_url).migrate()
+        app = reports.app.create_app(settings, dict, lambda: 0)
+    rows = ((*row, needed(view)) for row, view in _rules(app))
+    return _table(("method", "path", "answer", "least role"), rows)
+
+
+def _questions() -> str:
+    rows = ((_code(kind.name), kind.title, kind.description) for kind in KINDS.values())
+    return _table(("kind", "title", "what it answers"), rows)
 
 
 def _collector_metrics() -> str:
@@ -173,7 +193,8 @@ def _click(prefix: str, group: click.Group) -> Iterator[tuple[str, str, str]]:
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from _click(f"{prefix} {name}", command)
-            continue
+            if not command.invoke_without_command:
+                continue
         arguments = [p for p in command.params if isinstance(p, click.Argument)]
         options = [p for p in command.params if isinstance(p, click.Option)]
         words = " ".join([prefix, name, *(p.human_readable_name.upper() for p in arguments)])

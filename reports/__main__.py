@@ -14,8 +14,9 @@ from granian.server import Server
 from catalog import settings as settings_table
 from catalog.settings import SettingError
 from catalog.store import Catalog
+from catalog.users import Users
 
-_THREADS = 16
+_THREADS = 96  # most of them wait: each open page of live numbers takes one
 
 
 @click.command(help=__doc__)
@@ -25,12 +26,14 @@ def main() -> None:
         settings = settings_table.read(os.environ)
     except SettingError as error:
         sys.exit(f"reports: {error}")
-    if not _is_loopback(settings.reports_host):
+    catalog = Catalog(settings.catalog_url)
+    catalog.migrate()
+    if not _is_loopback(settings.reports_host) and not Users(catalog).exist():
         sys.exit(
             f"reports: HEADWATER_REPORTS_HOST={settings.reports_host} can be reached from outside, "
-            "but the pages have no log-in yet; use 127.0.0.1 and a proxy that asks who is there"
+            "but there are no users yet; make the first: "
+            "python -m catalog add-user you@example.org --admin"
         )
-    Catalog(settings.catalog_url).migrate()
     Server(
         "reports.app:serve",
         factory=True,

@@ -14,15 +14,27 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
 from catalog import settings as settings_table
+from catalog.documents import Documents
 from catalog.schemas import SchemaRegistry
 from catalog.settings import Settings
 from catalog.store import Catalog
-from reports import schemas
+from reports import annotated, navigation, reconcile, schemas
+from reports.access import guard
+from reports.boards import routes as boards
+from reports.charts import explore
+from reports.charts import routes as charts
+from reports.cohorts import routes as cohorts
+from reports.exports import routes as exports
+from reports.health import routes as system_health
+from reports.insights import routes as insights
 from reports.ledger import Books
+from reports.live import routes as live_routes
 from reports.live.store import LiveStore
 from reports.present import clock as clock_text
 from reports.present import number, percent
+from reports.query import routes as query
 from reports.routes import Collaborators, bp
+from reports.schemas import views_of
 from reports.warehouse.engine import QueryFailed, Warehouse
 
 log = logging.getLogger(__name__)
@@ -34,6 +46,8 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 _LIVE_WINDOW_US = 24 * 3_600_000_000
 _MAX_BODY_BYTES = 2 << 20  # the longest query, every character escaped
@@ -58,7 +72,14 @@ def create_app(
         updated_at = store.progress().updated_at  # first: the rows are never older than it says
         return store.as_table(now - _LIVE_WINDOW_US, now), updated_at
 
-    warehouse = Warehouse(settings, minutes)
+    registry = SchemaRegistry(Catalog(settings.catalog_url))
+    warehouse = Warehouse(
+        settings,
+        minutes,
+        typed=lambda project: views_of(registry, project),
+        zone=lambda project: projects().get(project),
+    )
+    projects = guard.install(app, settings, projects, clock)
     app.extensions["reports"] = Collaborators(
         projects=projects,
         clock=clock,
@@ -67,11 +88,24 @@ def create_app(
         books=Books(settings.spool, warehouse.files),
     )
     app.register_blueprint(bp)
-    schemas.install(app, SchemaRegistry(Catalog(settings.catalog_url)), warehouse)
+    app.register_blueprint(insights.bp)
+    navigation.install(app)
+    charts.install(app, settings)
+    app.register_blueprint(explore.bp)
+    boards.install(app, settings)
+    live_routes.install(app)
+    cohorts.install(app, settings, warehouse)
+    query.install(app, settings, warehouse)
+    documents = Documents(Catalog(settings.catalog_url))
+    annotated.install(app, documents)
+    exports.install(app, settings, documents)
+    app.register_blueprint(reconcile.bp)
+    schemas.install(app, registry, warehouse)
+    system_health.install(app, settings, warehouse)
     app.register_error_handler(HTTPException, _sorry)
     app.register_error_handler(QueryFailed, _not_now)
     app.register_error_handler(Exception, _our_fault)
-    app.after_request(_guard)
+    app.after_request(_protect)
     return app
 
 
@@ -82,7 +116,7 @@ def serve() -> Flask:
     return create_app(settings, catalog.time_zones, lambda: time.time_ns() // 1000)
 
 
-def _guard(response: Response) -> Response:
+def _protect(response: Response) -> Response:
     response.headers.update(_HEADERS)
     return response
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from flask import (
@@ -21,17 +20,15 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from reports import daily as daily_table
+from reports.access.needs import needs
 from reports.ledger import Books
 from reports.live.overview import overview
 from reports.live.store import LiveStore
 from reports.present import when
-from reports.warehouse.engine import NotAdmitted, QueryFailed, Warehouse
-from reports.warehouse.shown import EXAMPLES, plain, tables
+from reports.warehouse.engine import Warehouse
 from transforms.metrics import METRICS
 
 bp = Blueprint("reports", __name__)
-_SQL = {p.stem: p.read_text() for p in (Path(__file__).parent / "sql").glob("dead_*.sql")}
-_MAX_SQL = 100_000  # characters
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,14 @@ def _page(template: str, project: str, **values: Any) -> str:
 
 
 @bp.get("/health")
+@needs("public")
 def health() -> Response:
     """Alive: touches nothing."""
     return jsonify(alive=True)
 
 
 @bp.get("/")
+@needs("viewer")
 def home() -> ResponseReturnValue:
     """To the first project; without one, how to make it."""
     projects = list(_with().projects())
@@ -77,12 +76,14 @@ def home() -> ResponseReturnValue:
 
 
 @bp.get("/p/<project>/")
+@needs("viewer")
 def live(project: str) -> str:
     """The live page."""
     return _page("live.html", project, zone=_zone(project))
 
 
 @bp.get("/p/<project>/api/live")
+@needs("viewer")
 def live_json(project: str) -> Response:
     """Live numbers as JSON; cheap enough to ask every second."""
     me = _with()
@@ -90,6 +91,7 @@ def live_json(project: str) -> Response:
 
 
 @bp.get("/p/<project>/api/ledger")
+@needs("viewer")
 def ledger_json(project: str) -> Response:
     """The ledger of the whole system as JSON."""
     zone, me = _zone(project), _with()
@@ -100,12 +102,14 @@ def ledger_json(project: str) -> Response:
 
 
 @bp.get("/p/<project>/daily")
+@needs("viewer")
 def daily(project: str) -> str:
     """The exact daily table; ?first=2010-12-01&last=2010-12-07."""
     return _page("daily.html", project, table=_daily(project), metrics=METRICS.values())
 
 
 @bp.get("/p/<project>/api/daily")
+@needs("viewer")
 def daily_json(project: str) -> Response:
     """The exact daily table as JSON; ?first=2010-12-01&last=2010-12-07."""
     return jsonify(_daily(project))
@@ -127,53 +131,3 @@ def _day(name: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         abort(400, f"{name}={text!r} is no day; write it as 2010-12-01.")
-
-
-@bp.get("/p/<project>/sql")
-def sql(project: str) -> str:
-    """The SQL page."""
-    _zone(project)
-    return _page("sql.html", project, tables=tables(), examples=EXAMPLES)
-
-
-@bp.post("/p/<project>/api/sql")
-def sql_json(project: str) -> ResponseReturnValue:
-    """Run {"sql": "…"} in BigQuery's dialect, read-only; 400 with message, line and column."""
-    zone = _zone(project)
-    try:
-        body = request.get_json(silent=True)
-    except RecursionError:  # [[[[…
-        body = None
-    text = body.get("sql") if isinstance(body, dict) else None
-    if not isinstance(text, str) or len(text) > _MAX_SQL:
-        message = f'send {{"sql": "SELECT …"}} as JSON, at most {_MAX_SQL:,} characters'
-        return jsonify(message=message, line=None, column=None), 400
-    try:
-        result = _with().warehouse.ask(project, text)
-    except (NotAdmitted, QueryFailed) as error:
-        return jsonify(message=str(error), line=error.line, column=error.column), 400
-    return jsonify(
-        columns=result.columns,
-        types=result.types,
-        rows=[[plain(value) for value in row] for row in result.rows],
-        truncated=result.truncated,
-        elapsed_ms=round(result.elapsed_s * 1000),
-        as_of=when(result.as_of, zone),
-        status=result.status,
-    )
-
-
-@bp.get("/p/<project>/dead-letters")
-def dead_letters(project: str) -> str:
-    """What was refused, and why."""
-    zone, warehouse = _zone(project), _with().warehouse
-    reasons = warehouse.run(project, _SQL["dead_letter_reasons"], table="dead_letters")
-    newest = warehouse.run(project, _SQL["dead_letters"], table="dead_letters")
-    return _page(
-        "dead_letters.html",
-        project,
-        zone=zone,
-        as_of=when(reasons.as_of, zone),
-        reasons=reasons.rows,
-        letters=[(when(taken_in, zone), *rest) for taken_in, *rest in newest.rows],
-    )

@@ -23,6 +23,8 @@ from catalog.schemas import (
     checked_rule,
 )
 from catalog.store import CatalogError
+from catalog.typed_views import typed_views
+from reports.access.needs import needs
 from reports.warehouse.engine import Warehouse
 from transforms.event_schema import SchemaError, subject
 from transforms.schema_inference import infer
@@ -43,12 +45,21 @@ def install(app: Flask, registry: SchemaRegistry, warehouse: Warehouse) -> None:
     app.register_blueprint(bp)
 
 
+def views_of(registry: SchemaRegistry, project: str) -> dict[str, str]:
+    """DuckDB's SELECT over `events` of each registered schema; none for an unknown project."""
+    try:
+        return typed_views(registry, project, dialect="duckdb")
+    except NotThere:
+        return {}
+
+
 def _with() -> _Collaborators:
     found: _Collaborators = current_app.extensions["schemas"]
     return found
 
 
 @bp.get("")
+@needs("viewer")
 def list_schemas(project: str) -> Response:
     """{"schemas": [{type, name, version, compatibility, created_at}]}: the newest of each."""
     found = _with().registry.newest(project)
@@ -56,6 +67,7 @@ def list_schemas(project: str) -> Response:
 
 
 @bp.get("/one")
+@needs("viewer")
 def show_schema(project: str) -> Response:
     """One schema as registered; ?type=track&name=Order+Completed&version=2, or the newest."""
     version = _number("version") if "version" in request.args else None
@@ -64,6 +76,7 @@ def show_schema(project: str) -> Response:
 
 
 @bp.post("")
+@needs("analyst")
 def register_schema(project: str) -> ResponseReturnValue:
     """Register {"schema": {…}, "type"?, "name"?, "compatibility"?}: 201 for a new version.
 
@@ -91,6 +104,7 @@ def register_schema(project: str) -> ResponseReturnValue:
 
 
 @bp.get("/diff")
+@needs("viewer")
 def diff_schemas(project: str) -> Response:
     """{"changes": [{field, change, before, after}]}; ?type=&name=&old=1&new=2."""
     rows = _with().registry.diff(project, *_subject(), _number("old"), _number("new"))
@@ -98,6 +112,7 @@ def diff_schemas(project: str) -> Response:
 
 
 @bp.get("/infer")
+@needs("analyst")
 def infer_schema(project: str) -> Response:
     """{"schema", "samples"}: a draft from the newest 5,000 events of ?type=track&name=…."""
     _with().registry.newest(project)  # 404 for an unknown project

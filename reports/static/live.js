@@ -1,7 +1,8 @@
-// The live page: asks for numbers every second and for the ledger every three.
-"use strict";
+// The live page: numbers come by themselves, as server-sent events; where no stream is to be had,
+// it asks for them every second and for the ledger every three.
 
-const $ = (id) => document.getElementById(id);
+import { $ } from "/static/dom.js";
+
 const number = new Intl.NumberFormat("en-GB");
 const LATE_MS = 5000;
 let lastAnswer = 0;
@@ -89,29 +90,50 @@ function showLedger(ledger) {
     : `${number.format(ledger.in_flight + ledger.uncounted)} events are under way.`);
 }
 
-async function ask(section, show) {
-  const answer = await fetch($(section).dataset.api, { headers: { accept: "application/json" } });
-  if (!answer.ok) throw new Error(answer.status);
-  show(await answer.json());
+const SHOW = { live: showLive, ledger: showLedger };
+let isStreaming = false;
+
+function seen() {
   lastAnswer = Date.now();
+  $("stamp").classList.remove("stale");
 }
 
-async function every(ms, section, show) {
+function lost() {
+  if (Date.now() - lastAnswer <= LATE_MS) return;
+  $("stamp").classList.add("stale");
+  text("status", "No answer from the report server; trying again");
+}
+
+async function ask(section) {
+  const answer = await fetch($(section).dataset.api, { headers: { accept: "application/json" } });
+  if (!answer.ok) throw new Error(answer.status);
+  SHOW[section](await answer.json());
+  seen();
+}
+
+async function every(ms, section) {
   for (;;) {
-    if (!document.hidden) {
-      try {
-        await ask(section, show);
-        $("stamp").classList.remove("stale");
-      } catch {
-        if (Date.now() - lastAnswer > LATE_MS) {
-          $("stamp").classList.add("stale");
-          text("status", "No answer from the report server; trying again");
-        }
-      }
-    }
+    if (!document.hidden && !isStreaming) await ask(section).catch(lost);
     await new Promise((next) => setTimeout(next, ms));
   }
 }
 
-every(1000, "live", showLive);
-every(3000, "ledger", showLedger);
+function follow() {
+  const stream = new EventSource(`${$("live").dataset.api}/events`);
+  for (const [name, show] of Object.entries(SHOW)) {
+    stream.addEventListener(name, (event) => {
+      isStreaming = true;
+      if (!document.hidden) show(JSON.parse(event.data));
+      seen();
+    });
+  }
+  // The browser opens the next stream by itself, unless it was refused: then try again later.
+  stream.addEventListener("error", () => {
+    isStreaming = false;
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 30_000);
+  });
+}
+
+follow();
+every(1000, "live");
+every(3000, "ledger");

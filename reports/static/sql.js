@@ -1,10 +1,20 @@
-// The SQL page: runs the query, shows rows with their status, or the error with its place.
-"use strict";
+// The SQL page: runs the query as a job, shows its rows with their status, or the error's place.
+import { get, post, remove } from "./api.js";
+import { complete } from "./sql_complete.js";
+import { parameters } from "./sql_parameters.js";
+import { shelf } from "./sql_shelf.js";
 
 const $ = (id) => document.getElementById(id);
 const box = $("sql");
-const NUMERIC = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*\))$/;
+const api = $("query").dataset.api;
+const NUMERIC = new Set(["INT64", "FLOAT64", "NUMERIC"]);
 const LONG = 60; // characters: a longer cell wraps
+const LOOK_MS = [80, 120, 200, 300]; // between two looks at a job; the last one from then on
+
+const given = parameters(box, $("parameters"));
+let job = null; // the one whose rows are shown, or that runs
+let running = false;
+let shown = 0; // pages of rows
 
 function cell(row, value, tag, numeric) {
   const made = document.createElement(tag);
@@ -15,23 +25,33 @@ function cell(row, value, tag, numeric) {
   row.append(made);
 }
 
-function show(result) {
-  const numeric = result.types.map((type) => NUMERIC.test(type));
+async function showPage() {
+  const page = await get(`${api}/jobs/${job.id}/rows?page=${shown}`);
+  const body = $("result").tBodies[0];
+  for (const values of page.rows) {
+    const row = body.insertRow();
+    values.forEach((value, i) => cell(row, value, "td", NUMERIC.has(job.types[i])));
+  }
+  shown += 1;
+  $("more").hidden = shown >= job.pages;
+}
+
+async function show() {
   const head = document.createElement("thead");
   const names = head.insertRow();
-  result.columns.forEach((name, i) => cell(names, name, "th", numeric[i]));
-  const body = document.createElement("tbody");
-  for (const values of result.rows) {
-    const row = body.insertRow();
-    values.forEach((value, i) => cell(row, value, "td", numeric[i]));
-  }
-  $("result").replaceChildren(head, body);
-  const count = result.rows.length.toLocaleString("en-GB");
-  const rows = result.rows.length === 1 ? "1 row" : `${count} rows`;
-  const cut = result.truncated ? " (the first; there are more)" : "";
-  const asOf = result.as_of ? ` · as of ${result.as_of.slice(0, 19).replace("T", " ")}` : "";
-  const status = result.status ? ` · ${result.status}${asOf || " · nothing there yet"}` : "";
-  $("outcome").textContent = `${rows}${cut} in ${result.elapsed_ms} ms${status}`;
+  job.columns.forEach((name, i) => cell(names, name, "th", NUMERIC.has(job.types[i])));
+  $("result").replaceChildren(head, document.createElement("tbody"));
+  shown = 0;
+  await showPage();
+  const rows = job.rows === 1 ? "1 row" : `${job.rows.toLocaleString("en-GB")} rows`;
+  const cut = job.truncated ? " (the first; there are more)" : "";
+  const asOf = job.as_of ? ` · as of ${job.as_of.slice(0, 19).replace("T", " ")}` : "";
+  const status = job.status ? ` · ${job.status}${asOf || " · nothing there yet"}` : "";
+  const from = job.answered_from ? ` · answered from the exact table ${job.answered_from}` : "";
+  $("outcome").textContent = `${rows}${cut} in ${Math.round(job.seconds * 1000)} ms${status}${from}`;
+  $("csv").href = `${api}/jobs/${job.id}/result.csv`;
+  $("json").href = `${api}/jobs/${job.id}/result.json`;
+  $("downloads").hidden = false;
 }
 
 // Put the cursor where the error is. Columns count characters, which JavaScript's strings do not.
@@ -39,53 +59,134 @@ function point(line, column) {
   const lines = box.value.split("\n");
   const before = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0);
   const within = [...(lines[line - 1] ?? "")].slice(0, (column ?? 1) - 1).join("").length;
-  const word = /^\w+|^./.exec(box.value.slice(before + within))?.[0] ?? "";
+  const word = /^@?\w+|^./.exec(box.value.slice(before + within))?.[0] ?? "";
   box.focus();
   box.setSelectionRange(before + within, before + within + word.length);
 }
 
-function fail(problem) {
-  const place = problem.line ? `Line ${problem.line}${problem.column ? `, column ${problem.column}` : ""}: ` : "";
-  $("error").hidden = false;
-  $("error").textContent = place + problem.message;
+function clear() {
+  for (const id of ["error", "downloads", "more", "reads"]) $(id).hidden = true;
   $("outcome").textContent = "";
   $("result").replaceChildren();
-  box.setAttribute("aria-invalid", "true");
-  if (problem.line) point(problem.line, problem.column);
+  box.removeAttribute("aria-invalid");
 }
 
-async function run(event) {
-  event?.preventDefault();
-  const button = $("query").querySelector(".primary");
-  if (button.disabled) return;
-  button.disabled = true;
-  $("error").hidden = true;
-  box.removeAttribute("aria-invalid");
-  $("outcome").textContent = "Running…";
-  try {
-    const answer = await fetch($("query").dataset.api, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ sql: box.value }),
-    });
-    const result = await answer.json();
-    if (answer.ok) show(result);
-    else fail(result);
-  } catch {
-    fail({ message: "No answer from the report server; is it running?" });
-  } finally {
-    button.disabled = false;
+function fail(problem) {
+  clear();
+  const answer = problem.answer ?? problem;
+  const place = answer.line ? `Line ${answer.line}${answer.column ? `, column ${answer.column}` : ""}: ` : "";
+  $("error").hidden = false;
+  $("error").textContent = place + problem.message;
+  if (answer.line) {
+    box.setAttribute("aria-invalid", "true");
+    point(answer.line, answer.column);
   }
 }
 
+function busy(now) {
+  running = now;
+  $("query").querySelector(".primary").disabled = now;
+  $("cancel").hidden = !now;
+  $("cancel").disabled = false;
+  $("progress").hidden = !now;
+  if (now) $("progress").removeAttribute("value");
+}
+
+function tell() {
+  const rows = job.rows ? ` · ${job.rows.toLocaleString("en-GB")} rows so far` : "";
+  const part = job.progress === null ? "" : ` · ${Math.round(job.progress * 100)} %`;
+  $("outcome").textContent = `Running for ${job.seconds.toFixed(1)} s${part}${rows}`;
+  if (job.progress === null) $("progress").removeAttribute("value");
+  else $("progress").value = job.progress;
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function run(event) {
+  event?.preventDefault();
+  if (running) return;
+  hideSuggestions();
+  clear();
+  busy(true);
+  $("outcome").textContent = "Running…";
+  try {
+    job = await post(`${api}/jobs`, { sql: box.value, parameters: given.values() });
+    for (let look = 0; job.state === "running"; look += 1) {
+      await pause(LOOK_MS[Math.min(look, LOOK_MS.length - 1)]);
+      job = await get(`${api}/jobs/${job.id}`);
+      if (job.state === "running") tell();
+    }
+    if (job.state === "done") await show();
+    else if (job.state === "cancelled") $("outcome").textContent = `Cancelled after ${job.seconds.toFixed(1)} s`;
+    else fail({ message: job.message, answer: job });
+    kept.ran();
+  } catch (problem) {
+    fail(problem);
+  } finally {
+    busy(false);
+  }
+}
+
+async function cancel() {
+  if (!job || !running) return;
+  $("cancel").disabled = true;
+  await remove(`${api}/jobs/${job.id}`).catch(() => {}); // run() sees what became of it
+}
+
+function size(bytes) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  for (; bytes >= 1000 && at < units.length - 1; at += 1) bytes /= 1000;
+  return `${at ? bytes.toPrecision(3) : bytes} ${units[at]}`;
+}
+
+async function check() {
+  if (running) return;
+  clear();
+  try {
+    const found = await post(`${api}/estimate`, { sql: box.value, parameters: given.values() });
+    const tables = found.tables.map((one) => `${one.table}: ${one.files} of ${one.of_files} files`);
+    const of = tables.length ? ` (${tables.join("; ")})` : "";
+    $("reads-text").textContent = `At most ${found.rows.toLocaleString("en-GB")} rows, ${size(found.bytes)}${of}.`;
+    $("plan").textContent = found.plan;
+    $("reads").hidden = false;
+  } catch (problem) {
+    fail(problem);
+  }
+}
+
+async function format() {
+  clear();
+  try {
+    box.value = (await post(`${api}/format`, { sql: box.value })).sql;
+    given.refresh();
+    box.focus();
+  } catch (problem) {
+    fail(problem);
+  }
+}
+
+function open(sql, values) {
+  box.value = sql;
+  given.refresh(values);
+  clear();
+  box.focus();
+}
+
+const hideSuggestions = complete(box, $("suggestions"), api);
+const kept = shelf(api, { box, given, open, run, fail });
+
 $("query").addEventListener("submit", run);
+$("cancel").addEventListener("click", cancel);
+$("check").addEventListener("click", check);
+$("format").addEventListener("click", format);
+$("more").addEventListener("click", () => showPage().catch(fail));
 box.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(event);
 });
 for (const example of document.querySelectorAll(".example")) {
   example.addEventListener("click", () => {
-    box.value = example.dataset.sql;
-    box.focus();
+    open(example.dataset.sql);
     run();
   });
 }

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
+from itertools import pairwise
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import ParseError, TokenError, UnsupportedError
 
 from reports.warehouse.dialect import mend, refusal
+from reports.warehouse.parameters import NAME
 
 # The parser warns of statements that it only half knows; here they are refused with a message.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -32,9 +34,15 @@ _PLAIN_FUNCTIONS = {
 _FORBIDDEN = (
     exp.DDL, exp.DML, exp.Command, exp.Into, exp.ReadCSV, exp.ReadParquet, exp.Pragma,
 )  # fmt: skip
+_TOO_DEEP = "the query is nested too deeply; split it with WITH"
+_UNREADABLE = "unreadable SQL: look at the arguments of its functions"
+# Where a name stands, which no parameter can be.
+_NAMING = {
+    (exp.Alias, "alias"), (exp.Column, "this"), (exp.Dot, "expression"), (exp.Star, "except_"),
+    (exp.Extract, "this"),
+}  # fmt: skip
 # Its offset counts from the start of the text, whatever the line it names.
 _UNENDED_QUOTE = re.compile(r"Missing (\S+) from \d+:(\d+)")
-_UNBOUND = (exp.Parameter, exp.SessionParameter, exp.Placeholder)
 
 
 class NotAdmitted(ValueError):
@@ -52,27 +60,32 @@ class NotAdmitted(ValueError):
 class Admitted:
     """A query that may run.
 
-    sql:    in DuckDB's dialect
-    tables: the tables it reads
-    places: (line, column), from 1, where each name was first written, by name in lower case
+    sql:        in DuckDB's dialect
+    tables:     the tables it reads
+    places:     (line, column), from 1, where each name was first written, by name in lower case
+    parameters: names, in lower case, of those that it has: `$name` in `sql`
     """
 
     sql: str
     tables: frozenset[str]
     places: dict[str, tuple[int, int]]
+    parameters: frozenset[str] = frozenset()
 
 
-def admit(sql: str, tables: Set[str]) -> Admitted:
+def admit(sql: str, tables: Set[str], parameters: Collection[str] = ()) -> Admitted:
     """The query, ready to run. `tables` are the only names it may read.
+
+    parameters: names, in lower case, that have a value
 
     Raises NotAdmitted for anything but one SELECT over these tables.
     """
     try:
-        query = _parse(sql)
+        query = parsed(sql)
         nodes = list(query.walk())
         places = {node.name.lower(): _place(sql, node) for node in reversed(nodes) if node.meta}
         for node in nodes:
             _check(sql, node)
+        bound = {_bind(sql, n, parameters) for n in nodes if isinstance(n, exp.Parameter)}
         used = _rewrite(sql, nodes, tables)
         text = query.sql("duckdb", unsupported_level=sqlglot.ErrorLevel.RAISE, comments=False)
     except NotAdmitted:
@@ -80,20 +93,25 @@ def admit(sql: str, tables: Set[str]) -> Admitted:
     except UnsupportedError as error:
         raise NotAdmitted(f"not possible on this warehouse: {error}") from error
     except RecursionError:
-        raise NotAdmitted("the query is nested too deeply; split it with WITH") from None
-    except Exception as error:  # the parser trips over some calls with too few arguments
-        raise NotAdmitted("unreadable SQL: look at the arguments of its functions") from error
+        raise NotAdmitted(_TOO_DEEP) from None
+    except Exception as error:  # the writer trips over some calls with too few arguments
+        raise NotAdmitted(_UNREADABLE) from error
     known = {name: place for name, place in places.items() if place is not None}
-    return Admitted(text, frozenset(used), known)
+    return Admitted(text, frozenset(used), known, frozenset(bound))
 
 
-def _parse(sql: str) -> exp.Query:
+def parsed(sql: str) -> exp.Query:
+    """The one SELECT that it is, not yet judged. Raises NotAdmitted."""
     try:
         found = sqlglot.parse(sql, dialect="bigquery")
     except ParseError as error:
         raise _misread(error) from error
     except TokenError as error:
         raise _unended(sql, error) from error
+    except RecursionError:
+        raise NotAdmitted(_TOO_DEEP) from None
+    except Exception as error:  # the parser trips over some calls with too few arguments
+        raise NotAdmitted(_UNREADABLE) from error
     statements = [s for s in found if s is not None and not isinstance(s, exp.Semicolon)]
     if not statements:
         raise NotAdmitted("there is no query; type a SELECT")
@@ -137,9 +155,10 @@ def _check(sql: str, node: exp.Expr) -> None:
     """Nothing that writes, calls what is unknown, or means something else in DuckDB."""
     if isinstance(node, _FORBIDDEN):
         raise _refused(sql, node, f"{node.key.upper()} is not allowed: queries only read")
-    if isinstance(node, _UNBOUND):
-        message = "parameters are not supported; write the value into the query"
-        raise _refused(sql, node, message)
+    if isinstance(node, exp.Placeholder):
+        raise _refused(sql, node, "a parameter has a name here: write @name")
+    if isinstance(node, exp.SessionParameter):
+        raise _refused(sql, node, "there are no system variables")
     if isinstance(node, exp.Anonymous) and node.name.lower() not in _PLAIN_FUNCTIONS:
         raise _refused(sql, node, f"function {node.name} is not known here")
     if isinstance(node, exp.Table):
@@ -148,7 +167,39 @@ def _check(sql: str, node: exp.Expr) -> None:
         raise _refused(sql, node, why)
 
 
+def _bind(sql: str, node: exp.Parameter, given: Collection[str]) -> str:
+    """The parameter's name; in the query it is in lower case from now on."""
+    if isinstance(node.parent, exp.Parameter) or isinstance(node.this, exp.Parameter):
+        raise NotAdmitted("there are no system variables")
+    written = node.name
+    name = written.lower()
+    place = _place_of_parameter(sql, name) or (None, None)
+    if not NAME.fullmatch(written):
+        raise NotAdmitted(f"@{written}: a parameter's name is letters, digits and _", *place)
+    if (type(node.parent), node.arg_key) in _NAMING:
+        raise NotAdmitted(f"@{written}: a parameter is a value, never a name", *place)
+    if name not in given:
+        known = ", ".join(f"@{one}" for one in sorted(given))
+        have = f"given are {known}" if known else f'send it: {{"parameters": {{"{name}": …}}}}'
+        raise NotAdmitted(f"@{written} has no value; {have}", *place)
+    node.set("this", exp.var(name))
+    return name
+
+
+def _place_of_parameter(sql: str, name: str) -> tuple[int, int] | None:
+    """Where it is first written: the parser keeps no place of it."""
+    tokens = sqlglot.tokenize(sql, dialect="bigquery")
+    for sign, word in pairwise(tokens):
+        if sign.token_type is TokenType.PARAMETER and word.text.lower() == name:
+            return _line_column(sql, sign.start)
+    return None
+
+
 def _check_table(sql: str, node: exp.Table) -> None:
+    if isinstance(node.this, exp.Parameter):
+        name = node.this.name
+        place = _place_of_parameter(sql, name.lower()) or (None, None)
+        raise NotAdmitted(f"@{name}: a parameter is a value, never the name of a table", *place)
     if not isinstance(node.this, exp.Identifier):
         raise _refused(sql, node, "table functions are not allowed; read one of the tables by name")
     if node.db or node.catalog:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import duckdb
 
@@ -15,7 +16,8 @@ MAX_ANSWER_BYTES = 32 << 20
 _FETCH_ROWS = 100
 _VALUE_BYTES = 16
 
-Reason = Literal["time", "memory", "size", "files", "crash", "query"]
+_Found = TypeVar("_Found")
+Reason = Literal["time", "memory", "size", "files", "crash", "cancelled", "query"]
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,16 @@ class Job:
     """A query and all that it may see and use.
 
     views:    statements that make its tables over `paths`, the files that can be read
-    live:     rows of the table `live_minutes`; None where it is not read
+    tables:   more tables, whose rows come along
     max_rows: cut the answer after these many rows, or where it passes MAX_ANSWER_BYTES refuse it;
               None for a query of our own, whose answer is taken whole
     """
 
     sql: str
-    parameters: tuple[Any, ...]
+    parameters: tuple[Any, ...] | dict[str, Any]
     views: tuple[str, ...]
     paths: tuple[str, ...]
-    live: pa.Table | None
+    tables: dict[str, pa.Table]
     memory_mb: int
     threads: int
     max_rows: int | None
@@ -56,22 +58,59 @@ class Failure:
     text: str = ""
 
 
-def execute(job: Job) -> Answer | Failure:
+class Meter:
+    """How far a query is; another thread may look."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.connection: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def part(self) -> float | None:
+        """Done so far, 0 to 1; None where the engine does not know."""
+        percent = self.connection.query_progress() if self.connection is not None else -1.0
+        return min(percent / 100, 1.0) if percent >= 0 else None
+
+
+def execute(job: Job, meter: Meter | None = None) -> Answer | Failure:
     """Run it, here and now, for as long as it takes."""
+    meter = meter or Meter()
+    return _connected(
+        job, lambda on: _answer(on.execute(job.sql, job.parameters), job.max_rows, meter), meter
+    )
+
+
+def read(job: Job) -> pa.Table | Failure:
+    """Run it, here and now; all rows, as columns."""
+    # As a relation: what `execute` gives is copied once more on its way to columns.
+    return _connected(
+        job, lambda on: on.sql(job.sql, params=job.parameters).to_arrow_table(), Meter()
+    )
+
+
+def _answer(
+    cursor: duckdb.DuckDBPyConnection, max_rows: int | None, meter: Meter
+) -> Answer | Failure:
+    found = _fetch(cursor, max_rows, meter)
+    if isinstance(found, Failure):
+        return found
+    described = cursor.description or []
+    return Answer(
+        columns=[column[0] for column in described],
+        types=[str(column[1]) for column in described],
+        rows=found[:max_rows],
+        truncated=max_rows is not None and len(found) > max_rows,
+    )
+
+
+def _connected(
+    job: Job, fetched: Callable[[duckdb.DuckDBPyConnection], _Found | Failure], meter: Meter
+) -> _Found | Failure:
     try:
         with duckdb.connect() as connection:
             _prepare(connection, job)
-            cursor = connection.execute(job.sql, job.parameters)
-            found = _fetch(cursor, job.max_rows)
-            if isinstance(found, Failure):
-                return found
-            described = cursor.description or []
-            return Answer(
-                columns=[column[0] for column in described],
-                types=[str(column[1]) for column in described],
-                rows=found[: job.max_rows],
-                truncated=job.max_rows is not None and len(found) > job.max_rows,
-            )
+            meter.connection = connection
+            return fetched(connection)
     except (duckdb.OutOfMemoryException, MemoryError):
         return Failure("memory")
     except duckdb.IOException:  # its text names files, which are nobody's business
@@ -85,13 +124,15 @@ def execute(job: Job) -> Answer | Failure:
 def _prepare(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
     """Make the tables; after that only their files can be read, and nothing of it be undone."""
     connection.execute("SET TimeZone = 'UTC'")
+    for name, rows in job.tables.items():
+        connection.register("_given", rows)
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM _given")
+        connection.unregister("_given")
     for statement in job.views:
         connection.execute(statement)
-    if job.live is not None:
-        connection.register("_live", job.live)
-        connection.execute(f"CREATE TABLE {LIVE} AS SELECT * FROM _live")
-        connection.unregister("_live")
     for setting in (
+        "enable_progress_bar = true",  # it is asked, and prints nothing
+        "enable_progress_bar_print = false",
         f"allowed_paths = [{', '.join(map(quoted, job.paths))}]",
         f"memory_limit = '{job.memory_mb}MB'",
         f"threads = {job.threads}",
@@ -107,7 +148,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
 
 
 def _fetch(
-    cursor: duckdb.DuckDBPyConnection, max_rows: int | None
+    cursor: duckdb.DuckDBPyConnection, max_rows: int | None, meter: Meter
 ) -> list[tuple[Any, ...]] | Failure:
     """Rows, one more than wanted where there are more."""
     if max_rows is None:
@@ -122,6 +163,7 @@ def _fetch(
         if size > MAX_ANSWER_BYTES:
             return Failure("size")
         rows.extend(some)
+        meter.rows = min(len(rows), max_rows)
     return rows
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-from reports.warehouse.engine import TABLES
+import duckdb
+
 from reports.warehouse.execute import LIVE
+from reports.warehouse.relations import PEOPLE
+from reports.warehouse.views import TABLES
 from schemas_avro import derive, load
 from schemas_avro.tables import Table
 
@@ -29,11 +34,45 @@ _LIVE = (
     Column("dimensions", "STRING", "Dimension values as a JSON object."),
     Column("value", "INT64", "Live, approximate: count, sum or estimate of the minute."),
 )
+_PEOPLE = (
+    Column("person", "STRING", "The person: as in identities, or the only id of an event."),
+    Column("user_ids", "ARRAY<STRING>", "User ids of its events, in order of the alphabet."),
+    Column("anonymous_ids", "ARRAY<STRING>", "Anonymous ids of its events, likewise."),
+    Column("first_seen", "TIMESTAMP", "event_time of the first event."),
+    Column("last_seen", "TIMESTAMP", "event_time of the last event."),
+    Column("events", "INT64", "Events."),
+    Column("orders", "INT64", "Different order ids of events that are no refunds."),
+    Column("traits", "STRING", "Properties of the newest identify, as a JSON object."),
+)
+_TYPES = {
+    "VARCHAR": "STRING", "JSON": "STRING", "BIGINT": "INT64", "INTEGER": "INT64",
+    "HUGEINT": "INT64", "BLOB": "BYTES", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
+    "TIMESTAMP": "DATETIME", "DATE": "DATE", "TIME": "TIME", "DOUBLE": "FLOAT64",
+    "FLOAT": "FLOAT64", "BOOLEAN": "BOOL",
+}  # fmt: skip
 _ADDED = {
     "dead_letters": (
         Column("original_text", "STRING", "The original as UTF-8 text; other bytes are ?."),
     )
 }
+
+# What the editor offers: BigQuery's functions that are translated, by far not all of them.
+FUNCTIONS = (
+    "ABS", "ANY_VALUE", "APPROX_COUNT_DISTINCT", "ARRAY_AGG", "ARRAY_LENGTH", "ARRAY_TO_STRING",
+    "AVG", "BIT_COUNT", "CAST", "CEIL", "COALESCE", "CONCAT", "CORR", "COUNT", "COUNTIF",
+    "CURRENT_DATE", "CURRENT_TIMESTAMP", "DATE", "DATE_ADD", "DATE_DIFF", "DATE_SUB", "DATE_TRUNC",
+    "DENSE_RANK", "DIV", "ENDS_WITH", "EXP", "EXTRACT", "FIRST_VALUE", "FLOOR", "FORMAT",
+    "FORMAT_DATE", "GENERATE_ARRAY", "GENERATE_DATE_ARRAY", "GREATEST", "IF", "IFNULL",
+    "JSON_QUERY", "JSON_VALUE", "LAG", "LAST_DAY", "LAST_VALUE", "LEAD", "LEAST", "LENGTH", "LN",
+    "LOG10", "LOGICAL_AND", "LOGICAL_OR", "LOWER", "LPAD", "LTRIM", "MAX", "MAX_BY", "MIN",
+    "MIN_BY", "MOD", "NTILE", "NULLIF", "PERCENT_RANK", "POW", "RANK", "REGEXP_CONTAINS",
+    "REGEXP_EXTRACT", "REGEXP_REPLACE", "REPLACE", "REVERSE", "ROUND", "ROW_NUMBER", "RPAD",
+    "RTRIM", "SAFE_CAST", "SAFE_DIVIDE", "SIGN", "SPLIT", "SQRT", "STARTS_WITH", "STDDEV",
+    "STRING_AGG", "SUBSTR", "SUM", "TIMESTAMP", "TIMESTAMP_ADD", "TIMESTAMP_DIFF",
+    "TIMESTAMP_MICROS", "TIMESTAMP_MILLIS", "TIMESTAMP_SECONDS", "TIMESTAMP_SUB",
+    "TIMESTAMP_TRUNC", "TRIM", "TRUNC", "UNIX_MICROS", "UNIX_MILLIS", "UNIX_SECONDS", "UNNEST",
+    "UPPER", "VARIANCE",
+)  # fmt: skip
 
 EXAMPLES = (
     (
@@ -59,10 +98,38 @@ EXAMPLES = (
 
 @cache
 def tables() -> dict[str, tuple[Column, ...]]:
-    """Every table that SQL can read, with its columns."""
-    return {view: (*_columns(table), *_ADDED.get(view, ())) for view, table in TABLES.items()} | {
-        LIVE: _LIVE
+    """Every table that SQL can read in any project, with its columns."""
+    return {
+        **{view: (*_columns(table), *_ADDED.get(view, ())) for view, table in TABLES.items()},
+        PEOPLE: _PEOPLE,
+        LIVE: _LIVE,
     }
+
+
+def typed_tables(typed: Mapping[str, str]) -> dict[str, tuple[Column, ...]]:
+    """The views of a project's registered schemas, by name; properties first.
+
+    typed: DuckDB's SELECT over `events` of each
+    """
+    return {name: _typed_columns(sql) for name, sql in typed.items()}
+
+
+@lru_cache(maxsize=1000)
+def _typed_columns(sql: str) -> tuple[Column, ...]:
+    of_events = {column.name: column for column in tables()["events"]}
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW events AS {derive.duckdb_empty(load('event'))}")
+        found = connection.execute(f"DESCRIBE {sql}").fetchall()
+    own = [Column(name, bigquery_type(kind), f"Property of the event: {name}.")
+           for name, kind, *_ in found if name not in of_events]  # fmt: skip
+    return (*own, *of_events.values())
+
+
+def bigquery_type(kind: str) -> str:
+    """BigQuery's name of a type of DuckDB's."""
+    if kind.endswith("[]"):
+        return f"ARRAY<{bigquery_type(kind[:-2])}>"
+    return _TYPES.get(kind, re.sub(r"^DECIMAL\(.*\)$", "NUMERIC", kind))
 
 
 def _columns(table: Table) -> list[Column]:

@@ -26,7 +26,7 @@ def catalog(tmp_path) -> Catalog:
 def test_help_names_the_command():
     shown = CliRunner().invoke(main, ["--help"])
     assert shown.exit_code == 0
-    assert "up  Start collector, pipeline, schedule and reports" in shown.output
+    assert "Start collector, pipeline, schedule and reports" in shown.output
 
 
 def test_a_bad_setting_is_said_in_one_line(tmp_path):

@@ -139,8 +139,11 @@ def test_functions_that_are_not_known_are_refused(call: str) -> None:
         ("-- SELECT 1", "there is no query"),
         ("SELECT 1; SELECT 2", "2 statements; run one at a time"),
         ("SELECT 1; DROP TABLE events", "2 statements"),
-        ("SELECT @x", "parameters are not supported"),
-        ("SELECT ?", "parameters are not supported"),
+        ("SELECT @x", '@x has no value; send it: {"parameters": {"x": …}}'),
+        ("SELECT ?", "a parameter has a name here: write @name"),
+        ("SELECT :x", "a parameter has a name here: write @name"),
+        ("SELECT @@version", "there are no system variables"),
+        ("SELECT @`a b`", "a parameter's name is letters, digits and _"),
         ("SELECT x, o FROM UNNEST([1]) AS x WITH OFFSET AS o", "use ROW_NUMBER()"),
         ("SELECT EXTRACT(WEEK FROM event_time) FROM events", "use ISOWEEK"),
         ("SELECT EXTRACT(WEEK(MONDAY) FROM event_time) FROM events", "use ISOWEEK"),
@@ -212,6 +215,52 @@ def test_comments_quotes_and_semicolons_change_nothing(sql: str) -> None:
 )  # fmt: skip
 def test_a_with_query_hides_a_table_only_where_it_is_seen(sql: str, tables: set[str]) -> None:
     assert admit(sql, TABLES).tables == tables
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("SELECT @x", {"x"}),
+        ("SELECT @X, @x + 1, @y", {"x", "y"}),
+        ("SELECT '@x', \"@x\" -- @x", set()),
+        ("SELECT name FROM events WHERE name IN UNNEST(@x) LIMIT @y", {"x", "y"}),
+    ],
+)
+def test_parameters_are_values_that_are_bound(sql: str, found: set[str]) -> None:
+    admitted = admit(sql, TABLES, {"x", "y", "unused"})
+    assert admitted.parameters == found
+    tree = sqlglot.parse_one(admitted.sql, dialect="duckdb")
+    bound = tree.find_all(sqlglot.exp.Parameter, sqlglot.exp.Placeholder)
+    assert {node.name for node in bound} == found
+
+
+@pytest.mark.parametrize(
+    ("sql", "column"),
+    [
+        ("SELECT * FROM @x", 15),
+        ("SELECT * FROM main.@x", 20),
+        ("SELECT name AS @x FROM events", 16),
+        ("SELECT events.@x FROM events", 15),
+        ("SELECT * EXCEPT (@x) FROM events", 18),
+        ("WITH @x AS (SELECT 1) SELECT * FROM @x", None),
+        ("SELECT @x(1)", None),
+        ("SELECT CAST(1 AS @x)", None),
+        ("SELECT EXTRACT(@x FROM event_time) FROM events", None),
+    ],
+)
+def test_a_parameter_is_never_a_name(sql: str, column: int | None) -> None:
+    with pytest.raises(NotAdmitted) as refused:
+        admit(sql, TABLES, {"x"})
+    if column is not None:
+        assert "a parameter is a value" in str(refused.value)
+        assert (refused.value.line, refused.value.column) == (1, column)
+
+
+def test_a_parameter_without_a_value_is_shown_where_it_stands() -> None:
+    with pytest.raises(NotAdmitted) as refused:
+        admit("SELECT '@day', -- @day\n  @Day", TABLES, {"week"})
+    assert str(refused.value) == "@Day has no value; given are @week"
+    assert (refused.value.line, refused.value.column) == (2, 3)
 
 
 SOUP = """

@@ -14,7 +14,7 @@ from reports.warehouse.execute import Answer, Failure, Job, execute
 
 def run(sql: str) -> Answer | Failure:
     admitted = admit(sql, set())
-    return execute(Job(admitted.sql, (), (), (), None, memory_mb=256, threads=1, max_rows=100))
+    return execute(Job(admitted.sql, (), (), (), {}, memory_mb=256, threads=1, max_rows=100))
 
 
 @pytest.mark.parametrize(

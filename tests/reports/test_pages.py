@@ -141,15 +141,21 @@ def test_dead_letters_and_problems_fit(address: str, page: Page) -> None:
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/sql")
-    reached = []
-    for _ in range(20):
+    menu = page.get_by_role("button", name="Menu")
+    if menu.is_visible():
+        menu.click()  # it puts the focus on the page's own link: once round is twice to the end
+    reached, rounds = [], 2 if menu.is_visible() else 1
+    for _ in range(150):
         page.keyboard.press("Tab")
         tag, name, outline = page.evaluate(
             "(at => [at.tagName, at.id || at.innerText.trim(), getComputedStyle(at).outlineStyle])"
             "(document.activeElement)"
         )
         if tag == "BODY":  # once round
-            break
+            rounds -= 1
+            if not rounds:
+                break
+            continue
         assert outline != "none", name
         reached.append(name)
     for wanted in ("Skip to content", "Live", "Dead letters", "demo", "sql", "Net revenue"):

@@ -275,14 +275,14 @@ def test_a_fault_of_ours_says_so_and_nothing_of_it(
 def test_a_page_whose_query_finds_no_room_says_how_to_give_it_some(full: FlaskClient) -> None:
     app: Flask = full.application
     directory = Path(app.extensions["reports"].live_path).parent
-    tight = world.app(directory, sql_memory_mb=1).test_client()
+    tight = world.app(directory, insight_memory_mb=1).test_client()
     found = tight.get("/p/demo/dead-letters")
     assert found.status_code == 503
-    assert "HEADWATER_SQL_MEMORY_MB" in found.text
+    assert "HEADWATER_INSIGHT_MEMORY_MB" in found.text
 
 
 def test_methods() -> None:
     app = Flask("methods", static_folder=None)
     app.register_blueprint(bp)
     writing = {r.rule for r in app.url_map.iter_rules() if "POST" in (r.methods or ())}
-    assert writing == {"/p/<project>/api/sql"}
+    assert writing == set()

@@ -26,7 +26,7 @@ def job(sql: str, **values: Any) -> Job:
         "parameters": (),
         "views": (),
         "paths": (),
-        "live": None,
+        "tables": {},
         "memory_mb": 200,
         "threads": 2,
         "max_rows": 100,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from beam_pipelines.connectors.exact_tables import days_filter, replace_rows, wr
 from beam_pipelines.connectors.live import open_store
 from beam_pipelines.connectors.warehouse import Added, Warehouse
 from catalog.settings import Settings, read
+from catalog.store import Catalog
 from reports.app import create_app
 from schemas_avro import block, derive, load
 from schemas_avro.tables import DAILY, DEAD_LETTERS, EVENTS, Table
@@ -33,7 +36,27 @@ def settings(directory: Path, **values: Any) -> Settings:
     return read({"HEADWATER_DATA_DIR": str(directory), **given})
 
 
+@cache
+def _migrated() -> bytes:
+    """A catalogue with the projects of `ZONES`: made once, as migrations take their time."""
+    with tempfile.TemporaryDirectory() as made:
+        catalog = Catalog(f"sqlite:///{made}/catalog.db")
+        catalog.migrate()
+        for project, zone in ZONES.items():
+            catalog.add_project(project, time_zone=zone)
+        return Path(made, "catalog.db").read_bytes()
+
+
+def catalogue(directory: Path) -> Catalog:
+    """The catalogue of a data directory, made where there is none."""
+    path = directory / "catalog.db"
+    if not path.exists():
+        path.write_bytes(_migrated())
+    return Catalog(f"sqlite:///{path}")
+
+
 def app(directory: Path, now: int = NOW, **values: Any) -> Flask:
+    catalogue(directory)
     made = create_app(settings(directory, **values), lambda: ZONES, lambda: now)
     made.testing = False  # what a page raises becomes the page that a reader sees
     return made

@@ -1,2 +1,2 @@
--- The exact table.
+-- The rows of one project.
 SELECT * FROM {source} WHERE project = {project}

@@ -1,0 +1,87 @@
+"""Notes of a day, such as a launch: kept per project, shown on charts, asked for by name."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask.typing import ResponseReturnValue
+
+from catalog.documents import Document, Documents
+from catalog.store import CatalogError
+from reports.access.needs import needs
+from reports.query.here import body, takes, user, zone_of
+
+bp = Blueprint("annotations", __name__, url_prefix="/p/<project>/api/annotations")
+KIND = "annotation"
+Day = date  # the field below has the name of the type
+
+
+class Annotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A note. date: its day in the project's zone; text: what happened, the note's name too."""
+
+    date: Day
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+def install(app: Flask, documents: Documents) -> None:
+    """Put the routes onto the app."""
+    app.extensions["annotations"] = documents
+    app.register_blueprint(bp)
+
+
+def _documents() -> Documents:
+    found: Documents = current_app.extensions["annotations"]
+    return found
+
+
+def annotated_day(project: str, text: str) -> date | None:
+    """The day of the annotation with this text; None where there is none."""
+    found = _documents().named(project, KIND, text)
+    return date.fromisoformat(found.body["date"]) if found else None
+
+
+@bp.get("")
+@needs("viewer")
+def list_annotations(project: str) -> Response:
+    """{"annotations": [{id, date, text, author}]} in order of their days."""
+    zone_of(project)
+    found = [_shown(one) for one in _documents().all(project, KIND)]
+    return jsonify(annotations=sorted(found, key=lambda one: (one["date"], one["text"])))
+
+
+@bp.post("")
+@needs("analyst")
+@takes(Annotation)
+def annotate(project: str) -> ResponseReturnValue:
+    """Keep {"date": "2026-03-01", "text": "New checkout"}; one of the same text is replaced."""
+    zone_of(project)
+    try:
+        note = msgspec.convert(body(), Annotation, strict=True)
+        named = note.text.strip()
+        kept = {"date": note.date.isoformat(), "text": named}
+        saved = _documents().put(project, KIND, named, kept, author=user())
+    except msgspec.ValidationError as error:
+        said = str(error).replace("Object ", "the annotation ", 1)
+        return jsonify(message=f"{said}; write date as 2026-03-01 and some text"), 400
+    except CatalogError as error:
+        return jsonify(message=str(error)), 400
+    return jsonify(_shown(saved)), 201
+
+
+@bp.delete("/<id_>")
+@needs("analyst")
+def forget(project: str, id_: str) -> ResponseReturnValue:
+    """Remove an annotation."""
+    zone_of(project)
+    try:
+        _documents().remove(project, KIND, id_)
+    except CatalogError as error:
+        return jsonify(message=str(error)), 404
+    return "", 204
+
+
+def _shown(one: Document) -> dict[str, Any]:
+    return {"id": one.id, **one.body, "author": one.author}

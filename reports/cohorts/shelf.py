@@ -1,0 +1,285 @@
+"""The cohorts of projects: kept under their names, worked out when they are needed, remembered.
+
+What was worked out lies in `data_dir/cohorts/PROJECT/`, a Parquet file for each rule, written
+whole and then renamed: any process may read and write them. Uploaded lists lie beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalog.documents import Document, Documents
+from catalog.store import CatalogError
+from reports.cohorts.definition import LIST_ID, Definition, Sql, Upload, leaves_of, read
+from reports.cohorts.evaluation import as_ids, evaluate
+from reports.insights.question import QuestionError
+from reports.insights.source import Source
+from reports.warehouse.admit import NotAdmitted
+from reports.warehouse.engine import QueryFailed, Warehouse
+from schemas_avro.tables import EVENTS, IDENTITIES, REPEATS
+
+KIND = "cohort"
+REUSED_US = 60_000_000  # a result this young is used again, though events came since
+_KEPT_S = 86_400  # what belongs to no saved cohort: previews, and lists not used yet
+_STATE = b"headwater.cohort"
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a size can be trusted.
+
+    key:            of the rule, the day and what the warehouse held
+    size:           people
+    computed_at:    us
+    complete_until: events received up to here are in it, us
+    remarks:        what did not fit
+    error:          why it could not be worked out; empty where it could
+    elapsed_s:      what that took
+    """
+
+    key: str
+    size: int
+    computed_at: int
+    complete_until: int | None
+    remarks: tuple[str, ...] = ()
+    error: str = ""
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Members:
+    """A cohort worked out: column `person`, once in the one identity mode, once in the other."""
+
+    state: State
+    people: pa.Table
+    others: pa.Table
+
+
+class Cohorts:
+    """Cohorts of all projects. Threads may share it.
+
+    directory: of results and lists; clock: now in us; zones: time zone by project
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        warehouse: Warehouse,
+        directory: Path,
+        clock: Callable[[], int],
+        zones: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self.documents = documents
+        self._warehouse, self._directory = warehouse, directory
+        self._clock, self._zones = clock, zones
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    # -- What is kept.
+
+    def save(
+        self, project: str, name: str, value: object, *, author: str = "", known: str = ""
+    ) -> Document:
+        """Keep a definition under a name, in place of the `known` one of that id.
+
+        Raises QuestionError, CatalogError.
+        """
+        definition = read(value)
+        for leaf in leaves_of(definition.rule):
+            if isinstance(leaf, Upload):
+                self._list(project, leaf)
+        body = msgspec.to_builtins(definition)
+        if not known and self.documents.named(project, KIND, name.strip()) is not None:
+            raise CatalogError(f"{project} has another {KIND} named {name.strip()!r}")
+        saved = self.documents.put(project, KIND, name, body, author=author, known=known)
+        self._tidy(project)
+        return saved
+
+    def remove(self, project: str, known: str) -> None:
+        """Forget one, by its id. Raises CatalogError."""
+        self.documents.remove(project, KIND, known)
+        self._tidy(project)
+
+    def put_list(self, project: str, ids: Iterable[str]) -> str:
+        """Keep a list of ids: its name, the same for the same ids."""
+        each = sorted(set(ids))
+        digest = hashlib.sha256("\n".join(each).encode()).hexdigest()
+        _write(self._path(project, f"list-{digest}"), as_ids(each))
+        self._tidy(project)
+        return digest
+
+    # -- What comes of it.
+
+    def table(self, project: str, name: str) -> pa.Table | None:
+        """People of a cohort, for a question in either identity mode; None: no such cohort.
+
+        Raises QuestionError where it cannot be worked out.
+        """
+        saved = self.documents.named(project, KIND, name)
+        if saved is None:
+            return None
+        found = self.members(project, read(saved.body))
+        if found.state.error:
+            raise QuestionError(f"cohort={name!r}: {found.state.error}")
+        return pa.concat_tables([found.people, found.others])
+
+    def state(self, project: str, definition: Definition) -> State | None:
+        """What was worked out last, however long ago."""
+        found = _read(self._path(project, _digest(definition)))
+        return found.state if found else None
+
+    def members(self, project: str, definition: Definition, *, anew: bool = False) -> Members:
+        """Worked out, or remembered from the same events, or for less than a minute.
+
+        Never raises for what the rule asks: the state says what went wrong.
+        """
+        digest = _digest(definition)
+        with self._lock(f"{project}/{digest}"):
+            path, now = self._path(project, digest), self._clock()
+            source = Source(self._warehouse, project, self._zones()[project], now)
+            key = self._key(digest, source)
+            found = None if anew else _read(path)
+            if found is not None and found.state.key.split("|")[0] == key.split("|")[0]:
+                young = 0 <= now - found.state.computed_at < REUSED_US
+                # What went wrong may go right the next time, on the same events.
+                if young or (found.state.key == key and not found.state.error):
+                    return found
+            made = self._worked_out(project, definition, source, key)
+            _write(path, _packed(made))
+        self._tidy(project)
+        return made
+
+    def _worked_out(
+        self, project: str, definition: Definition, source: Source, key: str
+    ) -> Members:
+        started = time.monotonic()
+        none = pa.table({"person": pa.array([], pa.string())})
+        people = others = none
+        remarks: tuple[str, ...] = ()
+        error = ""
+        try:
+            found = evaluate(definition, source, lambda leaf: self._names(project, leaf))
+            people, others, remarks = found.people, found.others, found.remarks
+        except (QuestionError, QueryFailed, NotAdmitted) as problem:
+            error = str(problem)
+        state = State(
+            key=key,
+            size=people.num_rows,
+            computed_at=source.now_us,
+            complete_until=source.complete_until,
+            remarks=remarks,
+            error=error,
+            elapsed_s=round(time.monotonic() - started, 3),
+        )
+        return Members(state, people.cast(none.schema), others.cast(none.schema))
+
+    def _names(self, project: str, leaf: Sql | Upload) -> pa.Table:
+        """The ids that a query or a list names. Raises QuestionError, QueryFailed, NotAdmitted."""
+        return self._list(project, leaf) if isinstance(leaf, Upload) else self._asked(project, leaf)
+
+    def _list(self, project: str, leaf: Upload) -> pa.Table:
+        path = self._path(project, f"list-{leaf.list}")
+        if not LIST_ID.fullmatch(leaf.list) or not path.exists():
+            raise QuestionError(f"list={leaf.list!r} is not there; upload it again")
+        return pq.read_table(path)
+
+    def _asked(self, project: str, leaf: Sql) -> pa.Table:
+        """Under all limits of the SQL box: the author's query reads the project's rows alone."""
+        result = self._warehouse.ask(project, leaf.sql)
+        names = [column.lower() for column in result.columns]
+        if "person" not in names:
+            raise QuestionError(
+                f"sql: the query has the columns {', '.join(result.columns)}; name one `person`"
+            )
+        if result.truncated:
+            raise QuestionError(
+                f"sql: the query names more than {len(result.rows):,} people "
+                "(HEADWATER_SQL_MAX_ROWS); make a condition of it, or upload the list"
+            )
+        place = names.index("person")
+        return as_ids([row[place] for row in result.rows])
+
+    # -- Files.
+
+    def _key(self, digest: str, source: Source) -> str:
+        """Day, then what the warehouse holds: the same key, the same people."""
+        held = hashlib.sha256(digest.encode())
+        for table in (EVENTS, IDENTITIES, REPEATS):
+            for path in self._warehouse.files.of(table).paths:
+                held.update(path.encode() + b"\n")
+            held.update(b"\0")
+        return f"{source.today}|{held.hexdigest()}"
+
+    def _path(self, project: str, name: str) -> Path:
+        return self._directory / project / f"{name}.parquet"
+
+    def _lock(self, name: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def _tidy(self, project: str) -> None:
+        """Forget results and lists that no saved cohort has, when they are a day old."""
+        kept = set()
+        for saved in self.documents.all(project, KIND):
+            definition = read(saved.body)
+            kept.add(_digest(definition))
+            lists = (leaf for leaf in leaves_of(definition.rule) if isinstance(leaf, Upload))
+            kept.update(f"list-{leaf.list}" for leaf in lists)
+        for path in (self._directory / project).glob("*.parquet"):
+            try:
+                if path.stem not in kept and time.time() - path.stat().st_mtime > _KEPT_S:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+
+def _digest(definition: Definition) -> str:
+    """Of what decides who is in it: not of the words about it."""
+    asked = msgspec.structs.replace(definition, description="")
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+
+
+def _packed(made: Members) -> pa.Table:
+    own = pa.array([True] * made.people.num_rows + [False] * made.others.num_rows, pa.bool_())
+    table = pa.concat_tables([made.people, made.others]).append_column("own", own)
+    return table.replace_schema_metadata({_STATE: json.dumps(asdict(made.state)).encode()})
+
+
+def _read(path: Path) -> Members | None:
+    """What lies there; None for nothing, and for what an older version wrote."""
+    try:
+        table = pq.read_table(path)
+        said = json.loads((table.schema.metadata or {})[_STATE])
+        state = State(**{**said, "remarks": tuple(said["remarks"])})
+    except (FileNotFoundError, KeyError, TypeError, pa.ArrowInvalid):
+        return None
+    table = table.replace_schema_metadata(None)
+    own = table["own"]
+    people = table.filter(own).select(["person"])
+    return Members(state, people, table.filter(pc.invert(own)).select(["person"]))
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    os.close(handle)
+    try:
+        pq.write_table(table, name, compression="zstd")
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Exports: results and raw rows as files with a manifest; jobs, downloads, schedules."""

@@ -1,0 +1,140 @@
+"""Rows of a table by days, for bulk: each event once, nobody who is suppressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from reports.exports.cells import Column, name_sql
+from reports.insights.question import days_of, span_us
+from reports.warehouse.execute import quoted
+from reports.warehouse.files import WarehouseFiles
+from reports.warehouse.views import TABLES, View, view
+from schemas_avro import load
+from transforms.suppression import digest
+
+_IDS = ("user_id", "anonymous_id")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What is wanted. dates: as questions have them, in `zone`; empty: all."""
+
+    project: str
+    table: str
+    dates: str
+    columns: tuple[str, ...]
+    today: date
+    zone: str
+
+
+class RawRows:
+    """The rows, of one state of the table: what comes meanwhile is not in them.
+
+    suppressed: digests of people whose events are left out
+    """
+
+    def __init__(self, wanted: Raw, files: WarehouseFiles, suppressed: Set[bytes]) -> None:
+        self._wanted, self._suppressed = wanted, suppressed
+        self._table = TABLES[wanted.table]
+        self._view, self._paths = _pinned(wanted, files)
+        self._erased = 0
+
+    @property
+    def as_of(self) -> int | None:
+        """When the table was last written, us."""
+        return self._view.committed_at
+
+    @property
+    def complete_until(self) -> int | None:
+        """Events received up to here are in it, us."""
+        return self._view.received_until
+
+    def relation(self, engine: duckdb.DuckDBPyConnection) -> str:
+        """A view with the rows, made in the engine; its name."""
+        engine.execute(self._view.sql)
+        source, within = self._wanted.table, self._within()
+        kept = within
+        if self._wanted.table == "events" and self._suppressed:
+            self._note_erased(engine, source, within)
+            kept = f"{within} AND NOT ({_is_erased()})"
+            counted = f"SELECT count(*) FROM {source} WHERE {within} AND ({_is_erased()})"
+            self._erased = _number(engine, counted)
+        columns = ", ".join(map(name_sql, self._wanted.columns)) or "*"
+        engine.execute(f"CREATE VIEW wanted AS SELECT {columns} FROM {source} WHERE {kept}")
+        return "wanted"
+
+    def _within(self) -> str:
+        column, wanted = self._table.day_of, self._wanted
+        if not wanted.dates:
+            return "true"
+        first, last = days_of(wanted.dates, wanted.today)
+        kinds = {f.name: f.kind for f in load(self._table.record).fields}
+        if kinds[column] == "date":
+            return f"{column} BETWEEN DATE '{first}' AND DATE '{last}'"
+        start, end = span_us((first, last), wanted.zone)
+        at = "make_timestamptz"
+        return f"{column} >= {at}({start}) AND {column} < {at}({end})"
+
+    def _note_erased(self, engine: duckdb.DuckDBPyConnection, source: str, within: str) -> None:
+        """Table `erased`: the ids among the rows that are suppressed. The list has digests only."""
+        ids = " UNION ".join(f"SELECT {name} FROM {source} WHERE {within}" for name in _IDS)
+        found = [
+            name
+            for (name,) in engine.execute(ids).fetchall()
+            if name and digest(self._wanted.project, name) in self._suppressed
+        ]
+        engine.register("_erased", pa.table({"id": pa.array(found, pa.string())}))
+        engine.execute("CREATE TABLE erased AS SELECT id FROM _erased")
+
+    def left_out(self, engine: duckdb.DuckDBPyConnection, kept_rows: int) -> dict[str, int | None]:
+        """How many rows of these days are not in the export, and why."""
+        if self._wanted.table != "events":
+            return {}
+        stored = 0
+        if self._paths:
+            listed = ", ".join(map(quoted, self._paths))
+            stored = _number(
+                engine,
+                f"SELECT count(*) FROM read_parquet([{listed}], union_by_name = true, "
+                f"hive_partitioning = false) WHERE project = {quoted(self._wanted.project)} "
+                f"AND {self._within()}",
+            )
+        return {"duplicates": stored - kept_rows - self._erased, "suppressed": self._erased}
+
+    def json_columns(self, columns: Sequence[Column]) -> frozenset[str]:
+        """Those that hold JSON text."""
+        fields = load(self._table.record).fields
+        return frozenset({f.name for f in fields if f.json} & {c.name for c in columns})
+
+    def notes(self) -> list[str]:
+        """What a reader must know."""
+        if self._wanted.table == "events":
+            return [
+                "Of the copies of (source, type, event_id) the first received is in it; rows of "
+                "suppressed people are left out."
+            ]
+        return ["Rows as they were computed; they are of people as they were then."]
+
+
+def _pinned(wanted: Raw, files: WarehouseFiles) -> tuple[View, tuple[str, ...]]:
+    """The view and the table's own files, of the same state."""
+    while True:
+        made = view(wanted.table, files, wanted.project)
+        paths = files.of(TABLES[wanted.table]).paths
+        if set(paths) <= set(made.paths):
+            return made, paths
+
+
+def _is_erased() -> str:
+    return " OR ".join(f"coalesce({name} IN (SELECT id FROM erased), false)" for name in _IDS)
+
+
+def _number(engine: duckdb.DuckDBPyConnection, sql: str) -> int:
+    found: Any = engine.execute(sql).fetchone()
+    return int(found[0])

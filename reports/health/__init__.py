@@ -1,0 +1,1 @@
+"""Is the system well? Its parts, its jobs, and what it refused."""

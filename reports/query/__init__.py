@@ -1,0 +1,1 @@
+"""SQL for people and programs: page, jobs with progress, saved queries, and what the API is."""

@@ -1,0 +1,137 @@
+"""What SQL sees as its tables: views over the files of one project, events counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.warehouse.execute import quoted
+from reports.warehouse.files import Files, WarehouseFiles
+from schemas_avro import derive, load
+from schemas_avro.tables import (
+    DAILY,
+    DEAD_LETTERS,
+    EVENTS,
+    IDENTITIES,
+    LEDGER,
+    PARITY,
+    PERIODS,
+    REPEATS,
+    SESSIONS,
+    Table,
+)
+from transforms.positions import Positions
+from transforms.repeats import REPEAT_KINDS
+
+TABLES = {
+    "events": EVENTS,
+    "daily": DAILY,
+    "periods": PERIODS,
+    "sessions": SESSIONS,
+    "identities": IDENTITIES,
+    "dead_letters": DEAD_LETTERS,
+    "ledger": LEDGER,
+    "parity": PARITY,
+}
+_SQL = {p.stem: p.read_text() for p in (Path(__file__).parent.parent / "sql").glob("view*.sql")}
+_NEAR_DAYS = 2  # copies lie less than a day apart, on whichever days of UTC that is
+
+
+@dataclass(frozen=True)
+class View:
+    """A statement that makes a view, and the files that it reads.
+
+    committed_at:   when these were written, us
+    received_until: events received up to here are in it, us; None where the table does not say
+    rows, bytes:    of the files
+    """
+
+    sql: str
+    paths: tuple[str, ...]
+    committed_at: int | None
+    received_until: int | None
+    rows: int
+    bytes: int
+
+
+def view(name: str, files: WarehouseFiles, project: str) -> View:
+    """The view of a table: rows of this project only, no relation with anybody else's exists."""
+    found = files.of(TABLES[name])
+    paths = found.paths
+    if name == "events":
+        repeats = files.of(REPEATS)
+        settled = files.of(EVENTS, repeats.based_on) if repeats.based_on else Files()
+        body = _events(found, settled, repeats, project)
+        paths = (*paths, *repeats.paths)
+    else:
+        # Files may be older than the record's newest field: the empty part brings every column.
+        body = _SQL.get(f"view_{name}", _SQL["view"]).format(
+            source=f"({_source(TABLES[name], found.paths)})", project=quoted(project)
+        )
+    return View(
+        f"CREATE VIEW {name} AS {body}",
+        paths,
+        found.committed_at,
+        found.received_until,
+        found.rows,
+        found.bytes,
+    )
+
+
+def _source(table: Table, paths: Sequence[str]) -> str:
+    empty = derive.duckdb_empty(load(table.record))
+    return f"{empty} UNION ALL BY NAME SELECT * FROM {_files(paths)}" if paths else empty
+
+
+def _files(paths: Iterable[str]) -> str:
+    listed = ", ".join(map(quoted, paths))
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _events(now: Files, settled: Files, repeats: Files, project: str) -> str:
+    """Each event once.
+
+    What the last rollup saw is settled: it wrote down which rows are copies. What came since is
+    compared here, with itself and with what is settled of the days around.
+    """
+    of_project = f"project = {quoted(project)}"
+    new = now.positions - settled.positions
+    old_files = [path for path in now.days if path in settled.days]
+    # Of later files compaction made some anew: their blocks tell what is new.
+    new_files = [path for path in now.days if path not in settled.days]
+    is_new = _held(new) if settled.days or settled.positions.by_producer else "true"
+    parts = [f"SELECT * FROM {_files(old_files)} WHERE {of_project}"] if old_files else []
+    if new_files and is_new != "true":
+        parts.append(f"SELECT * FROM {_files(new_files)} WHERE {of_project} AND NOT ({is_new})")
+    empty = derive.duckdb_empty(load(EVENTS.record))
+    counted = " UNION ALL BY NAME ".join([empty, *parts])
+    if repeats.paths:
+        counted = _SQL["view_events_settled"].format(
+            rows=f"({counted})",
+            repeats=_files(repeats.paths),
+            project=quoted(project),
+            kind=quoted(REPEAT_KINDS[0]),
+        )
+    if not new_files or is_new == "false":
+        return counted
+    days = [now.days[path] for path in new_files]
+    around = range(min(days) - _NEAR_DAYS, max(days) + _NEAR_DAYS + 1)
+    near = [path for path in old_files if now.days[path] in around]
+    return _SQL["view_events"].format(
+        counted=f"({counted})",
+        fresh=f"(SELECT * FROM {_files(new_files)} WHERE {of_project} AND ({is_new}))",
+        near=f"({_source(EVENTS, [*near, *new_files])})",
+        project=quoted(project),
+        is_new=is_new,
+    )
+
+
+def _held(positions: Positions) -> str:
+    """Is a row's block one of these?"""
+    found = [
+        f"producer = {quoted(producer)} AND seq BETWEEN {first} AND {last}"
+        for producer, ranges in sorted(positions.by_producer.items())
+        for first, last in ranges
+    ]
+    return " OR ".join(found) or "false"

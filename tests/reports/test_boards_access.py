@@ -1,0 +1,71 @@
+"""Who may do what with dashboards: by role, with a link, and for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.reports import access_world
+from tests.reports.access_world import Place
+
+BOARD = {"title": "Ours", "panels": [{"title": "P", "kind": "trend", "question": {}}]}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return access_world.place(tmp_path / "data")
+
+
+def test_a_viewer_looks_and_an_analyst_makes(place: Place) -> None:
+    viewer, analyst = place.browser("vic"), place.browser("lyn")
+    assert viewer.post("/p/demo/api/boards", BOARD).status_code == 403
+    made = analyst.post("/p/demo/api/boards", BOARD)
+    assert made.status_code == 201
+    board = made.get_json()["id"]
+    address = f"/p/demo/api/boards/{board}"
+    assert viewer.get(f"/p/demo/boards/{board}").status_code == 200
+    assert viewer.get(f"{address}/panels/0").status_code == 200
+    for method, path in (
+        ("PUT", ""), ("DELETE", ""), ("POST", "/panels"), ("POST", "/shares"), ("GET", "/shares"),
+    ):  # fmt: skip
+        assert viewer.send(method, f"{address}{path}", BOARD).status_code == 403, path
+    assert viewer.post("/p/demo/api/boards/preview", {"sql": "SELECT 1"}).status_code == 403
+
+
+def test_a_link_needs_no_signing_in_and_opens_nothing_else(place: Place) -> None:
+    analyst, stranger = place.browser("lyn"), place.nobody()
+    board = analyst.post("/p/demo/api/boards", BOARD).get_json()["id"]
+    share = analyst.post(f"/p/demo/api/boards/{board}/shares", {"days": 7}).get_json()
+    assert stranger.get(share["path"]).status_code == 200
+    assert stranger.get(f"{share['path']}/panels/0").status_code == 200
+    assert stranger.get("/charts/themes.json").status_code == 200
+    assert stranger.get(f"/p/demo/boards/{board}").status_code == 302
+    for path in (f"boards/{board}", f"boards/{board}/panels/0", "vocabulary", "live/events"):
+        assert stranger.get(f"/p/demo/api/{path}").status_code == 401, path
+
+
+def test_another_projects_people_see_none_of_it(place: Place) -> None:
+    board = place.browser("lyn").post("/p/demo/api/boards", BOARD).get_json()["id"]
+    eve = place.browser("eve")
+    for path in (f"boards/{board}", "boards", "explore/trend"):
+        assert eve.get(f"/p/demo/{path}").status_code == 404
+    for path in (f"boards/{board}", "vocabulary", "live/events", "live/tiles", "charts/trend.svg"):
+        assert eve.get(f"/p/demo/api/{path}").status_code == 404, path
+    assert eve.get(f"/p/other/api/boards/{board}").status_code == 404
+
+
+def test_the_author_is_kept_and_the_menu_shows_what_one_may_see(place: Place) -> None:
+    analyst = place.browser("lyn")
+    board = analyst.post("/p/demo/api/boards", BOARD).get_json()["id"]
+    found = place.app.extensions["boards"].documents.get("demo", "dashboard", board)
+    assert found.author == place.access.users.get(access_world.email("lyn")).name
+    for name, is_there in (("vic", False), ("lyn", True)):  # buttons that would be refused
+        page = place.browser(name).get(f"/p/demo/boards/{board}").text
+        assert ('id="share"' in page, 'id="edit"' in page) == (is_there, is_there)
+        assert ('id="new"' in place.browser(name).get("/p/demo/boards").text) is is_there
+        assert ('id="save"' in place.browser(name).get("/p/demo/explore/trend").text) is is_there
+    menus = {name: place.browser(name).get("/p/demo/boards").text for name in ("vic", "adi")}
+    assert 'href="/p/demo/sql"' not in menus["vic"]
+    assert 'href="/p/demo/sql"' in menus["adi"]
+    assert 'href="/p/demo/explore"' in menus["vic"]
