@@ -204,27 +204,42 @@ def any_order(
     times: Ints,
     first: Ints,
 ) -> None:
-    """As many different steps as different events can take, in whichever order they come."""
+    """As many different steps as different events can take, in whichever order they come.
+
+    A later beginning gains only by events that an earlier one did not see, and of those only by one
+    of a kind - the same bits - of which there were fewer than steps: else another stands in for it.
+    """
     steps = times.shape[1]
     took, found = np.zeros(steps, np.uint32), np.zeros(steps, np.int64)
+    of_kind = np.zeros(1 << steps, np.int64)  # events from `oldest` to `seen_to`, by their bits
     for person in range(len(bounds) - 1):
         start, end = bounds[person], bounds[person + 1]
         at_most = _taken(start, end, time, bits, _NEVER, took, found)
-        most, seen_to = 0, start
+        most, seen_to, oldest = 0, start, start
         for at in range(start, end):
             if time[at] >= limit or most == at_most:
                 break
-            last = max(seen_to, at + 1)
+            if not bits[at]:
+                continue
+            last, gains = max(seen_to, at + 1), most == 0
             while last < end and time[last] - time[at] <= window:
                 last += 1
-            # Without a later event than another beginning had, there is nothing to gain.
-            if not bits[at] or (last == seen_to and most):
-                continue
+            for new in range(seen_to, last):
+                gains |= of_kind[bits[new]] < steps
+            for new in range(seen_to, last):
+                of_kind[bits[new]] += 1
             seen_to = last
+            if not gains:
+                continue
+            for old in range(oldest, at):
+                of_kind[bits[old]] -= 1
+            oldest = at
             taken = _taken(at, end, time, bits, time[at] + window, took, found)
             if taken > most:
                 most, first[person] = taken, at
                 times[person, :taken] = found[:taken]
+        for old in range(oldest, seen_to):
+            of_kind[bits[old]] -= 1
         reached[person] = most
 
 

@@ -11,6 +11,8 @@ from transforms.identity import ILLEGAL
 HEADERS = ("person", "person_id", "id", "user_id", "userid", "anonymous_id", "anonymousid")
 MOST_CHARACTERS = 512
 MOST_IDS = 2_000_000
+# Of a line: a file that is something else has a quote somewhere, and all that follows is one cell.
+MOST_CELL, MOST_COLUMNS = 100_000, 1_000
 
 
 class IdListError(ValueError):
@@ -57,6 +59,9 @@ def _cells(reader: Iterator[list[str]]) -> Iterator[tuple[int, object]]:
     for line, row in lines:
         if not row or row == [""]:
             continue
+        if len(row) > MOST_COLUMNS or max(map(len, row)) > MOST_CELL:
+            message = f"is longer than {MOST_CELL:,} characters or {MOST_COLUMNS:,} columns"
+            raise IdListError(f"line {line}: {message}; save it as CSV in UTF-8")
         names = [cell.strip().lower().replace(" ", "_") for cell in row]
         named = [names.index(name) for name in HEADERS if name in names]
         if not started and named:

@@ -24,7 +24,7 @@ records = pytest.mark.parametrize("record", list(map(load, names())), ids=lambda
 def test_all_records_are_found():
     assert set(names()) == {
         *("block", "daily_aggregate", "dead_letter", "event", "identity", "identity_edge"),
-        *("ledger", "live_value", "parity", "period_aggregate", "replay", "session"),
+        *("ledger", "live_value", "parity", "period_aggregate", "repeat", "replay", "session"),
     }
     assert load("event") is load("event")
     with pytest.raises(FileNotFoundError):
