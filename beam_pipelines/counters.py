@@ -26,6 +26,7 @@ Counter = Literal[
     "blocks_damaged",  # places on the bus that were no whole block
     "events_late",  # older at receipt than the live horizon: the exact tables have them
     "events_repeated",  # repeats dropped from live numbers
+    "seen_rebuilt",  # times that what was seen was read out of the state again, a shard each
     "events_measured",  # events that went into live numbers
     "live_rows_written",  # rows that a live store took, each store by itself
     "live_rows_refused",  # rows that a live store never takes: too large, or against its schema

@@ -29,7 +29,7 @@ def _revenue(system: System) -> int:
     return sum(r["minor"] for r in system.live("bench")["revenue_today"] if r["currency"] == "JPY")
 
 
-def probe(system: System, key: str, number: int) -> float:
+def probe(system: System, key: str, number: int, timeout_s: float = _TIMEOUT_S) -> float:
     """Seconds from sending one yen until the live endpoint shows it."""
     wanted = _revenue(system) + 1
     money = {"revenue": 1, "currency": "JPY", "order_id": f"probe-{number}"}
@@ -38,7 +38,7 @@ def probe(system: System, key: str, number: int) -> float:
     status, _ = system.post(f"{system.collector}/v1/track", body)
     assert status == 200
     while _revenue(system) < wanted:
-        assert time.monotonic() - started < _TIMEOUT_S, "the number never came"
+        assert time.monotonic() - started < timeout_s, "the number never came"
         time.sleep(0.02)
     return time.monotonic() - started
 

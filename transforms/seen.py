@@ -22,27 +22,32 @@ class Seen:
     def load(cls, entries: Iterable[bytes]) -> Seen:
         """From what `add` and `dump` returned, in any order."""
         seen = cls()
+        seen.take(entries)
+        return seen
+
+    def take(self, entries: Iterable[bytes]) -> None:
+        """Add what entries remember."""
         parts: dict[int, list[Hashes]] = {}
         for entry in entries:
             numbers = np.frombuffer(entry, np.uint64)
             parts.setdefault(int(numbers[0]), []).append(numbers[1:])
         for generation, hashes in parts.items():
-            seen._of(generation).add(np.unique(np.concatenate(hashes)))
-        return seen
+            self._of(generation).add(np.unique(np.concatenate(hashes)))
 
-    def add(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bytes]:
+    def add(self, rows: pl.DataFrame, beside: Seen | None = None) -> tuple[pl.DataFrame, bytes]:
         """(rows whose `key` is new, the entry that remembers them).
 
-        rows: columns `key` (uint64) and `received_time` (us); of equal keys the first row stays.
+        rows:   columns `key` (uint64) and `received_time` (us); of equal keys the first row stays
+        beside: what it holds is not new either
         """
         first = rows.unique("key", keep="first", maintain_order=True)
         hashes = first["key"].to_numpy()
         # The newest receipt decides: nothing is forgotten before all of it is old enough.
         generation = int(rows.select(pl.col("received_time").max()).item()) // GENERATION_US
         fresh = np.ones(hashes.size, np.bool_)
-        for older, members in self._generations.items():
-            if older != generation:
-                fresh &= ~members.holds(hashes)
+        others = [members for older, members in self._generations.items() if older != generation]
+        for members in (*others, *(beside._generations.values() if beside else ())):
+            fresh &= ~members.holds(hashes)
         new = hashes[fresh]
         fresh[fresh] = added = self._of(generation).add(new)
         if not fresh.all():

@@ -38,12 +38,12 @@ from transforms.enrich import DERIVED, enrich
 from transforms.grid import minute_of
 from transforms.measure import Key, measure
 from transforms.metrics import STATISTICS, StatisticSpec
-from transforms.seen import Seen
+from transforms.remembered import Remembered
 from transforms.statistics import DistinctSketch, Statistic
 
 _Key = tuple[str, str, str]  # project, statistic, dimensions: a plain tuple has a stable coder
 _GLOBAL = (GlobalWindow(),)
-_SEEN: dict[tuple[str, int], tuple[int, Seen]] = {}
+_SEEN: dict[tuple[str, int], Remembered] = {}
 LIVE_STATISTICS = tuple(spec for spec in STATISTICS.values() if spec.live)
 
 
@@ -154,8 +154,9 @@ class _DropRepeats(beam.DoFn):
 
     State is an append-only bag of new hashes, so a block costs only its own hashes. The set built
     from it is kept in the process, for all instances of this DoFn (a runner makes several and
-    hands a shard to any of them), and trusted only while its version equals the state's; after a
-    restart or a move to another worker it is rebuilt from the bag.
+    hands a shard to any of them), and trusted only while its version equals the state's. Changes
+    that a runner took back are left out of it; after a restart or a move to another worker it is
+    rebuilt from the bag.
 
     The watermark decides what is forgotten, never the rows themselves: after an outage producers'
     logs are read at once, and the one that is read faster must not make the others forget.
@@ -178,10 +179,10 @@ class _DropRepeats(beam.DoFn):
     ) -> Iterator[bytes]:
         shard, packed = element
         keys = unpack(packed, ("key", "received_time")).with_row_index("at")
-        seen, stored = self._seen(shard, bag, version)
+        seen = self._seen(shard, bag, version)
         fresh, entry = seen.add(keys)
         bag.add(entry)
-        self._remember(shard, seen, stored + 1, version, old)
+        self._remember(seen, version, old)
         count("events_repeated", keys.height - fresh.height)
         count("events_measured", fresh.height)
         if fresh.height == keys.height:  # as nearly always: nothing need be packed anew
@@ -199,21 +200,24 @@ class _DropRepeats(beam.DoFn):
         old: Any = beam.DoFn.TimerParam(OLD),
     ) -> None:
         """Everything received before `due` has been read: drop what no repeat can come of."""
-        seen, stored = self._seen(shard, bag, version)
-        if seen.forget(before=due.micros - self._keep_us):
+        seen = self._seen(shard, bag, version)
+        left = seen.forget(before=due.micros - self._keep_us)
+        if left is not None:
             bag.clear()
-            for kept in seen.dump():
+            for kept in left:
                 bag.add(kept)
-        self._remember(shard, seen, stored + 1, version, old)
+        self._remember(seen, version, old)
 
-    def _seen(self, shard: int, bag: Any, version: Any) -> tuple[Seen, int]:
+    def _seen(self, shard: int, bag: Any, version: Any) -> Remembered:
         stored = version.read() or 0
-        cached, seen = _SEEN.get((self._run, shard), (-1, None))
-        return (Seen.load(bag.read()) if seen is None or cached != stored else seen), stored
+        seen = _SEEN.get((self._run, shard))
+        if seen is None or not seen.back_to(stored):
+            seen = _SEEN[self._run, shard] = Remembered(bag.read(), stored)
+            count("seen_rebuilt", int(stored > 0))
+        return seen
 
-    def _remember(self, shard: int, seen: Seen, stored: int, version: Any, old: Any) -> None:
-        version.write(stored)
-        _SEEN[self._run, shard] = (stored, seen)
+    def _remember(self, seen: Remembered, version: Any, old: Any) -> None:
+        version.write(seen.version)
         if len(seen):
             old.set(Timestamp(micros=seen.oldest_us + self._keep_us))
 
