@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from catalog.settings import Settings
 from reports.warehouse.admit import CTE_PREFIX, Admitted, NotAdmitted, admit, parsed
+from reports.warehouse.days import Days
 from reports.warehouse.estimate import Read, days_and_columns, read_of
 from reports.warehouse.execute import LIVE, MAX_ANSWER_BYTES, Answer, Failure, Job, execute, read
 from reports.warehouse.files import WarehouseFiles
@@ -166,7 +167,9 @@ class Warehouse:
         less = self._rolled(project, sql, query)
         query = less or query
         values = {name: given[name] for name in query.parameters}
-        made = self._job(project, query, values, self._settings.sql_max_rows)
+        asked = days_and_columns(query.sql, query.tables - {LIVE}, typed, values)
+        days = {table: days for table, (days, _) in asked.items()}
+        made = self._job(project, query, values, self._settings.sql_max_rows, days=days)
         if made.bytes > self._settings.sql_max_bytes:
             self._check_size(query, typed, values)
         return replace(made, rolled=less is not None)
@@ -303,9 +306,10 @@ class Warehouse:
         max_rows: int | None,
         *,
         own: bool = False,
+        days: Mapping[str, Days] | None = None,
     ) -> Made:
         typed = self.typed(project) if query.tables - {*TABLES, LIVE} else {}
-        views = relations(query.tables, self.files, project, typed)
+        views = relations(query.tables, self.files, project, typed, days or {})
         written = [found.committed_at for found in views]
         tables = {}
         if LIVE in query.tables:

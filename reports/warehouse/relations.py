@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from reports.warehouse.days import ALL, Days
 from reports.warehouse.execute import LIVE
 from reports.warehouse.files import WarehouseFiles
 from reports.warehouse.views import TABLES, View, view
@@ -35,11 +36,15 @@ def tables_of(used: Iterable[str], typed: Mapping[str, str]) -> list[str]:
 
 
 def relations(
-    used: Iterable[str], files: WarehouseFiles, project: str, typed: Mapping[str, str]
+    used: Iterable[str],
+    files: WarehouseFiles,
+    project: str,
+    typed: Mapping[str, str],
+    days: Mapping[str, Days],
 ) -> list[View]:
-    """The views of a query, each after those that it reads."""
+    """The views of a query, each after those that it reads. days: of a table, where not all."""
     used = list(used)
-    made = [view(name, files, project) for name in tables_of(used, typed)]
+    made = [view(name, files, project, days.get(name, ALL)) for name in tables_of(used, typed)]
     for name in sorted(used):
         sql = derived(name, typed)
         if sql is not None:

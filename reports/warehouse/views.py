@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.warehouse.days import ALL, Days, parts_within
 from reports.warehouse.execute import quoted
 from reports.warehouse.files import Files, WarehouseFiles
 from schemas_avro import derive, load
@@ -35,6 +36,7 @@ TABLES = {
     "parity": PARITY,
 }
 _SQL = {p.stem: p.read_text() for p in (Path(__file__).parent.parent / "sql").glob("view*.sql")}
+_ZONES_DAYS = 1
 _NEAR_DAYS = 2  # copies lie less than a day apart, on whichever days of UTC that is
 
 
@@ -55,23 +57,25 @@ class View:
     bytes: int
 
 
-def view(name: str, files: WarehouseFiles, project: str) -> View:
-    """The view of a table: rows of this project only, no relation with anybody else's exists."""
+def view(name: str, files: WarehouseFiles, project: str, days: Days = ALL) -> View:
+    """The view of a table: rows of this project only, no relation with anybody else's exists.
+
+    days: all that will be asked for, of UTC; files that cannot have rows of them are left out
+    """
     found = files.of(TABLES[name])
-    paths = found.paths
     if name == "events":
         repeats = files.of(REPEATS)
         settled = files.of(EVENTS, repeats.based_on) if repeats.based_on else Files()
-        body = _events(found, settled, repeats, project)
-        paths = (*paths, *repeats.paths)
+        body, paths = _events(found, settled, repeats, project, days)
     else:
+        paths = parts_within(TABLES[name], found.days, days)
         # Files may be older than the record's newest field: the empty part brings every column.
         body = _SQL.get(f"view_{name}", _SQL["view"]).format(
-            source=f"({_source(TABLES[name], found.paths)})", project=quoted(project)
+            source=f"({_source(TABLES[name], paths)})", project=quoted(project)
         )
     return View(
         f"CREATE VIEW {name} AS {body}",
-        paths,
+        tuple(paths),
         found.committed_at,
         found.received_until,
         found.rows,
@@ -89,42 +93,50 @@ def _files(paths: Iterable[str]) -> str:
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 
-def _events(now: Files, settled: Files, repeats: Files, project: str) -> str:
-    """Each event once.
+def _events(
+    now: Files, settled: Files, repeats: Files, project: str, days: Days
+) -> tuple[str, list[str]]:
+    """Each event once, and the files that takes.
 
     What the last rollup saw is settled: it wrote down which rows are copies. What came since is
     compared here, with itself and with what is settled of the days around.
     """
     of_project = f"project = {quoted(project)}"
     new = now.positions - settled.positions
-    old_files = [path for path in now.days if path in settled.days]
     # Of later files compaction made some anew: their blocks tell what is new.
     new_files = [path for path in now.days if path not in settled.days]
     is_new = _held(new) if settled.days or settled.positions.by_producer else "true"
+    wanted = parts_within(EVENTS, now.days, days)
+    old_files = [path for path in wanted if path in settled.days]
+    # A day of the project lies on two or three of UTC.
+    of_repeats = parts_within(REPEATS, repeats.days, days.wider(_ZONES_DAYS))
+    paths = [*wanted, *of_repeats]
     parts = [f"SELECT * FROM {_files(old_files)} WHERE {of_project}"] if old_files else []
-    if new_files and is_new != "true":
-        parts.append(f"SELECT * FROM {_files(new_files)} WHERE {of_project} AND NOT ({is_new})")
+    if is_new != "true" and (compacted := [path for path in wanted if path not in settled.days]):
+        parts.append(f"SELECT * FROM {_files(compacted)} WHERE {of_project} AND NOT ({is_new})")
     empty = derive.duckdb_empty(load(EVENTS.record))
     counted = " UNION ALL BY NAME ".join([empty, *parts])
-    if repeats.paths:
+    if of_repeats:
         counted = _SQL["view_events_settled"].format(
             rows=f"({counted})",
-            repeats=_files(repeats.paths),
+            repeats=_files(of_repeats),
             project=quoted(project),
             kind=quoted(REPEAT_KINDS[0]),
         )
     if not new_files or is_new == "false":
-        return counted
-    days = [now.days[path] for path in new_files]
-    around = range(min(days) - _NEAR_DAYS, max(days) + _NEAR_DAYS + 1)
-    near = [path for path in old_files if now.days[path] in around]
-    return _SQL["view_events"].format(
+        return counted, paths
+    # Which of them count hangs on the others, so they are compared whatever days are asked for.
+    fresh_days = [now.days[path] for path in new_files]
+    around = Days(min(fresh_days), max(fresh_days)).wider(_NEAR_DAYS)
+    near = [path for path in parts_within(EVENTS, now.days, around) if path in settled.days]
+    body = _SQL["view_events"].format(
         counted=f"({counted})",
         fresh=f"(SELECT * FROM {_files(new_files)} WHERE {of_project} AND ({is_new}))",
         near=f"({_source(EVENTS, [*near, *new_files])})",
         project=quoted(project),
         is_new=is_new,
     )
+    return body, list(dict.fromkeys([*paths, *near, *new_files]))
 
 
 def _held(positions: Positions) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reports.warehouse.engine import TooLarge, Warehouse
+from reports.warehouse.execute import Answer, execute
 from reports.warehouse.views import TABLES
 from tests.reports import world
 from tests.streams import DAY_US, NOON, event
@@ -28,6 +31,16 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = [event(f"{day}-{n}", NOON + day * DAY_US + n) for n in range(10 * (day + 1))]
         world.archive(made, rows)
         world.count_day(made, FIRST + timedelta(days=day), ("events", "{}", 10, None))
+    return made
+
+
+@pytest.fixture(scope="module")
+def hourly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An event at each hour of those days."""
+    made = tmp_path_factory.mktemp("hourly")
+    midnight = NOON - NOON % DAY_US
+    hours = range(DAYS * 24)
+    world.archive(made, [event(f"{n}", midnight + n * DAY_US // 24) for n in hours])
     return made
 
 
@@ -82,6 +95,8 @@ def test_only_the_columns_that_are_named(directory: Path) -> None:
         ("NOT event_time >= '{3}'", range(9)),
         ("EXTRACT(YEAR FROM event_time) = 2026", range(9)),
         ("received_time >= '{3}'", range(9)),
+        ("CAST(event_time AS STRING) < '{3}'", range(9)),
+        ("DATE(event_time) < DATE '0001-01-01'", range(0)),
         ("event_time >= 'soon'", range(9)),
         ("event_time >= TIMESTAMP(REPEAT('2', 1000000000))", range(9)),
     ],
@@ -94,6 +109,34 @@ def test_only_the_days_that_are_asked_for(directory: Path, where: str, days: ran
     (read,) = warehouse._reads(made.query, {}, {k: values[k] for k in made.query.parameters})
     assert read.files == len(days)
     assert read.rows == sum(10 * (day + 1) for day in days)
+
+
+@given(
+    shifts=st.lists(st.integers(0, DAYS * 24), min_size=2, max_size=2),
+    zone=st.sampled_from(["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/London"]),
+    form=st.sampled_from([
+        "event_time >= TIMESTAMP('{0}', '{zone}') AND event_time < TIMESTAMP('{1}', '{zone}')",
+        "DATE(event_time, '{zone}') BETWEEN DATE('{0}') AND DATE('{1}')",
+        "DATETIME(event_time, '{zone}') > '{0}' AND '{1}' >= DATETIME(event_time, '{zone}')",
+        "TIMESTAMP_TRUNC(event_time, DAY) = TIMESTAMP(DATE('{0}'))",
+        "CAST(event_time AS STRING) < '{0}'",
+    ]),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_files_that_are_left_out_have_no_row_that_is_asked_for(
+    hourly: Path, shifts: list[int], zone: str, form: str
+) -> None:
+    begin = datetime.combine(FIRST, time())
+    where = form.format(*(begin + timedelta(hours=hours) for hours in shifts), zone=zone)
+    sql = f"SELECT COUNT(*), MIN(event_time), MAX(event_time) FROM events WHERE {where}"
+    warehouse = warehouse_of(hourly)
+    made = warehouse.prepare("demo", sql)
+    whole = warehouse._job("demo", made.query, {}, None)
+    assert len(whole.job.paths) == DAYS
+    left, found = execute(made.job), execute(whole.job)
+    assert isinstance(left, Answer)
+    assert isinstance(found, Answer)
+    assert left.rows == found.rows
 
 
 def test_tables_that_are_joined_and_used_twice(directory: Path) -> None:
