@@ -20,6 +20,8 @@ from catalog import settings
 from catalog.store import CatalogError
 from transforms.mapping import MappingError
 
+_END_S = 20
+
 
 def main(argv: Sequence[str]) -> int:
     """Parse and run; 0 when the job ended well, 2 when it could not start."""
@@ -27,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     logging.getLogger("pyiceberg").setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _end)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
         return 0
@@ -50,6 +52,16 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _end(*_: object) -> None:
+    """SIGTERM: end cleanly, but end.
+
+    A thread may wait for a runner that is gone. The alarm kills us then, which a job bears at any
+    moment.
+    """
+    signal.alarm(_END_S)
+    sys.exit(0)
 
 
 def _usage() -> str:

@@ -118,6 +118,7 @@ class System:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
 
     def run(self, *module: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `python -m MODULE…` to its end."""

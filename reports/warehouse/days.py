@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -156,6 +157,12 @@ def _is_time(side: exp.Expr, column: str, alias: str) -> bool:
     )
 
 
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """One for all bounds: to make one costs more than a bound."""
+    return duckdb.connect(config={"threads": 1})
+
+
 def _day(side: exp.Expr, parameters: Mapping[str, Any]) -> int | None:
     """The day of a value that needs no row; None where it is no day, or more than plain sums."""
     for node in side.walk():
@@ -167,7 +174,7 @@ def _day(side: exp.Expr, parameters: Mapping[str, Any]) -> int | None:
         node.name: parameters.get(node.name)
         for node in side.find_all(exp.Parameter, exp.Placeholder)
     }
-    with duckdb.connect() as connection:
+    with _engine().cursor() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
             row = connection.execute(

@@ -7,6 +7,7 @@ of the operating system hold where those of the database do not.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import pickle
@@ -34,6 +35,41 @@ _PROGRESS, _FOUND = b"P", b"F"
 _HOW_FAR = struct.Struct("<dq")
 
 
+# A process costs a tenth of a second before it can do anything; so one waits, started, for the
+# next query. It reads its job from a pipe and ends where that is closed: with us, at the latest.
+_ready: list[subprocess.Popen[bytes]] = []
+_ready_lock = threading.Lock()
+
+
+def _child() -> subprocess.Popen[bytes]:
+    """A process for a query: the one that waits, or a new one."""
+    with _ready_lock:
+        while _ready:
+            child = _ready.pop()
+            if child.poll() is None:
+                return child
+    return _start()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _CHILD]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _have_one_ready() -> None:
+    with _ready_lock:
+        if not _ready:
+            _ready.append(_start())
+
+
+@atexit.register
+def _let_go() -> None:
+    with _ready_lock:
+        while _ready:
+            child = _ready.pop()
+            child.communicate(b"")
+
+
 class Apart:
     """A query that runs in a process of its own. Use as a context manager: it ends with it.
 
@@ -43,15 +79,15 @@ class Apart:
     """
 
     def __init__(self, job: Job, timeout_s: float) -> None:
-        command = [sys.executable, "-c", _CHILD, str(math.ceil(timeout_s) + _ORPHAN_S)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = _child()
         self.pid = self._process.pid
         self.part: float | None = None
         self.rows = 0
         self._until = time.monotonic() + timeout_s
         self._said = b""
         self._ended: Failure | None = None
-        self._listener = threading.Thread(target=self._talk, args=(pickle.dumps(job),), daemon=True)
+        given = pickle.dumps((math.ceil(timeout_s) + _ORPHAN_S, job))
+        self._listener = threading.Thread(target=self._talk, args=(given,), daemon=True)
         self._listener.start()
 
     def __enter__(self) -> Self:
@@ -65,6 +101,7 @@ class Apart:
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
+        _have_one_ready()
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end, at most so long; True when it has one, for want of time also."""
@@ -115,16 +152,19 @@ class Apart:
 
 
 def run_apart(job: Job, timeout_s: float) -> Answer | Failure:
-    """Run it; a process costs about 0.15 s. Never raises for what the query does."""
+    """Run it. Never raises for what the query does."""
     with Apart(job, timeout_s) as apart:
         return apart.found()
 
 
 def main() -> None:
     """The child: a job on stdin, how far it is and then an answer or a failure on stdout."""
+    given = sys.stdin.buffer.read()
+    if not given:  # the parent has ended and never had a query for us
+        return
+    limit_s, job = pickle.loads(given)
     # The parent's own limit is shorter, but a parent may be killed.
-    signal.alarm(int(sys.argv[1]))
-    job: Job = pickle.load(sys.stdin.buffer)
+    signal.alarm(limit_s)
     meter, done = Meter(), threading.Event()
     teller = threading.Thread(target=_tell, args=(meter, done, sys.stdout.buffer))
     teller.start()  # first: its stack is none of the query's memory

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,16 @@ class TestEnds:
         found = ends.on_this_machine(options)
         names = [one.partition("=")[0] for one in found]
         assert names == ["--dead_letters", "--live", "--archive", "--catalog"]
+
+
+def test_sigterm_ends_a_job_whose_threads_do_not() -> None:
+    held_up = (
+        "import signal, threading, time; from beam_pipelines import run; run._END_S = 1; "
+        "threading.Thread(target=time.sleep, args=(60,)).start(); "
+        "signal.signal(signal.SIGTERM, run._end); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", held_up], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(20) == -signal.SIGALRM

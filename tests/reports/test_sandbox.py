@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from reports.query.processes import started
 from reports.warehouse.admit import admit
 from reports.warehouse.execute import Answer, Failure, Job, execute
 from reports.warehouse.sandbox import run_apart
@@ -41,9 +42,32 @@ def test_a_query_that_never_ends_is_stopped() -> None:
 
 
 def test_a_query_whose_server_was_killed_ends_by_itself() -> None:
-    command = [sys.executable, "-c", "from reports.warehouse.sandbox import main; main()", "1"]
-    done = subprocess.run(command, input=pickle.dumps(job(ENDLESS)), check=False, timeout=20)
+    command = [sys.executable, "-c", "from reports.warehouse.sandbox import main; main()"]
+    done = subprocess.run(command, input=pickle.dumps((1, job(ENDLESS))), check=False, timeout=20)
     assert done.returncode == -signal.SIGALRM
+
+
+def test_the_process_that_waits_for_the_next_query_ends_with_the_server() -> None:
+    one = "run_apart(Job('SELECT 1', (), (), (), {}, 200, 1, 9), 9)"
+    server = (
+        "from reports.warehouse.execute import Job; from reports.warehouse import sandbox; "
+        f"from reports.warehouse.sandbox import run_apart; print({one}.rows); "
+        "(waits,) = sandbox._ready; print(waits.pid, flush=True); "
+        f"again = {one}; print(waits.poll() is not None, flush=True); "
+        "print(sandbox._ready[0].pid, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline().strip() for _ in range(4)]
+        assert said[0] == "[(1,)]"
+        assert said[2] == "True", "the second query took the one that was ready"
+        process.kill()
+    until = time.monotonic() + 10
+    while started(int(said[3])) is not None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert started(int(said[3])) is None
 
 
 @pytest.mark.parametrize(
