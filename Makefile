@@ -37,7 +37,7 @@ check: install   ## format, lint and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-bench: install   ## first figures, side by side, into benchmarks/results/
+bench: install   ## all figures, side by side, into benchmarks/results/: hours
 	$(PYTHON) -m benchmarks
 
 docs: install    ## write docs/reference.md anew from the code

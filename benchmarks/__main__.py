@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every benchmark, one after the other."""
+"""`python -m benchmarks`: every benchmark, one after the other; takes hours."""
 
 import subprocess
 import sys
@@ -12,6 +12,13 @@ for name in (
     "pipeline",
     "rollup",
     "backfill",
+    "backlog",
     "freshness",
+    "sustained",
+    "sql",
+    "funnel",
+    "retention",
+    "boards",
+    "export",
 ):
     subprocess.run([sys.executable, "-m", f"benchmarks.bench_{name}"], check=True)
