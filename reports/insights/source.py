@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,8 +14,10 @@ import pyarrow as pa
 
 from reports.insights.filters import Bindings, all_of
 from reports.insights.question import Identity, Question, QuestionError, days_of, span_us
+from reports.warehouse.days import ALL, Days
 from reports.warehouse.engine import Warehouse
 from schemas_avro.tables import DAILY, EVENTS
+from transforms.grid import DAY_US
 
 Cohort = Callable[[str, str], pa.Table | None]  # project, name -> column `person`; None: no such
 Annotation = Callable[[str, str], date | None]  # project, name -> its day; None: no such
@@ -21,6 +25,7 @@ _IDENTITIES = {
     "person": "a person's ids joined by the identities table",
     "device": "user id, or anonymous id where there is none",
 }
+_EVENTS = re.compile(r"\bevents\b")
 _DEVICE = "coalesce(nullif(e.user_id, ''), nullif(e.anonymous_id, ''))"
 
 
@@ -48,6 +53,7 @@ class Source:
         self.complete_until: int | None = None
         self.elapsed_s, self.rows_read = 0.0, 0
         self._tables: dict[str, pa.Table] = {}
+        self._parts: dict[str, Days] = {}
         self._cohorts: dict[str, str] = {}
 
     @property
@@ -88,7 +94,18 @@ class Source:
         person, joined = self._person(question.identity)
         if question.cohort:
             where += f" AND {person} IN (SELECT person FROM {self._cohort_table(question.cohort)})"
-        return f"(SELECT e.*, {person} AS person FROM events AS e {joined} WHERE {where})"
+        text = f"(SELECT e.*, {person} AS person FROM events AS e {joined} WHERE {where})"
+        self._parts[text] = Days(start // DAY_US, (end - 1) // DAY_US)
+        return text
+
+    def _days(self, sql: str) -> Days:
+        """Days of UTC that it reads of `events`, where only what `events` gave reads any."""
+        found = []
+        for text in sorted(self._parts, key=len, reverse=True):
+            if text in sql:
+                sql = sql.replace(text, "")
+                found.append(self._parts[text])
+        return reduce(Days.around, found) if found and not _EVENTS.search(sql) else ALL
 
     def _person(self, identity: Identity) -> tuple[str, str]:
         """Expression of the person, and the join that it needs."""
@@ -146,7 +163,12 @@ class Source:
         if "events" in tables and self._warehouse.has_rows("identities"):
             tables = (*tables, "identities")
         found = self._warehouse.read(
-            self.project, sql, tables=tables, parameters=values, extra=self._tables
+            self.project,
+            sql,
+            tables=tables,
+            parameters=values,
+            extra=self._tables,
+            days={"events": self._days(sql)},
         )
         self.elapsed_s += time.monotonic() - started
         self.rows_read += found.table.num_rows

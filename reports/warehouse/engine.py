@@ -269,14 +269,16 @@ class Warehouse:
         tables: Iterable[str] = ("events",),
         parameters: Mapping[str, Any] | None = None,
         extra: Mapping[str, pa.Table] | None = None,
+        days: Mapping[str, Days] | None = None,
     ) -> Columns:
         """Run DuckDB SQL of our own, all rows, as columns. Raises QueryFailed.
 
         extra: tables by name whose rows the query reads besides
+        days:  those that it asks for of a table, where it does not ask for all
         """
         started = time.monotonic()
         query = Admitted(sql, frozenset(tables), {})
-        job = self._job(project, query, dict(parameters or {}), None, own=True)
+        job = self._job(project, query, dict(parameters or {}), None, own=True, days=days)
         found = read(replace(job.job, tables={**job.job.tables, **(extra or {})}))
         if isinstance(found, Failure):
             raise self._explained(found, query, own=True)

@@ -41,6 +41,7 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     midnight = NOON - NOON % DAY_US
     hours = range(DAYS * 24)
     world.archive(made, [event(f"{n}", midnight + n * DAY_US // 24) for n in hours])
+    world.settle(made)
     return made
 
 
@@ -133,6 +134,8 @@ def test_files_that_are_left_out_have_no_row_that_is_asked_for(
     made = warehouse.prepare("demo", sql)
     whole = warehouse._job("demo", made.query, {}, None)
     assert len(whole.job.paths) == DAYS
+    bounds_nothing = "STRING" in form or "TRUNC" in form or abs(shifts[0] - shifts[1]) > 96
+    assert bounds_nothing or len(made.job.paths) < DAYS
     left, found = execute(made.job), execute(whole.job)
     assert isinstance(left, Answer)
     assert isinstance(found, Answer)

@@ -20,7 +20,7 @@ from catalog.settings import Settings, read
 from catalog.store import Catalog
 from reports.app import create_app
 from schemas_avro import block, derive, load
-from schemas_avro.tables import DAILY, DEAD_LETTERS, EVENTS, Table
+from schemas_avro.tables import DAILY, DEAD_LETTERS, EVENTS, REPEATS, Table
 from tests.streams import NOON, frame_of
 from transforms.panes import EARLY, ON_TIME, final_until
 from transforms.positions import Positions
@@ -72,6 +72,14 @@ def archive(directory: Path, rows: list[dict[str, Any]], producer: str = "p-0") 
     number = next(_NUMBERS)
     _, frame = block.decode(load("event"), frame_of(rows, producer, number).payload)
     _add(directory, EVENTS, frame, producer, number)
+
+
+def settle(directory: Path) -> None:
+    """As after a rollup that found no repeats in the archive as it is."""
+    warehouse = Warehouse(f"{directory}/archive")
+    snapshot = warehouse.table(EVENTS).current_snapshot()
+    assert snapshot is not None
+    replace_rows(warehouse, REPEATS, [], days_filter([]), {"": snapshot.snapshot_id})
 
 
 def refuse(directory: Path, rows: list[dict[str, Any]]) -> None:
