@@ -6,9 +6,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.system import chromium
+
+# How long an example takes says something of the machine and nothing of what is tested.
+settings.register_profile("headwater", deadline=None)
+settings.load_profile("headwater")
 
 _QUIET = (
     "--no-sandbox",
