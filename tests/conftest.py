@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -24,6 +25,24 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with journeys, which wait a lot, between the others, which compute; none at the end."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    journeys = [
+        tests for tests in files.values() if any(t.get_closest_marker("journey") for t in tests)
+    ]
+    others = [tests for tests in files.values() if tests not in journeys]
+    every = max(1, len(others) * 2 // 3 // max(1, len(journeys)))
+    ordered: list[pytest.Item] = []
+    for number, tests in enumerate(others):
+        if number % every == 0 and journeys:
+            ordered += journeys.pop(0)
+        ordered += tests
+    items[:] = [*ordered, *(item for tests in journeys for item in tests)]
 
 
 @pytest.fixture(scope="session")
