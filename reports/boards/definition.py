@@ -14,6 +14,7 @@ from msgspec import Meta
 from reports.insights.answer import Mark
 from reports.insights.kinds import KINDS
 from reports.insights.question import Filter, QuestionError, read
+from reports.warehouse.parameters import ParameterError, values_of
 
 KIND = "dashboard"  # on the shelf of documents
 MOST_PANELS = 40
@@ -26,7 +27,10 @@ class BoardError(ValueError):
 
 
 class SqlChart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the rows of a query are drawn: names of its columns, as in docs/charts.md."""
+    """How the rows of a query are drawn: names of its columns, as in docs/charts.md.
+
+    Columns that are not said are chosen, where the mark is lines, areas, bars or a number.
+    """
 
     mark: Mark = "table"
     x: str = ""
@@ -41,8 +45,10 @@ class Panel(
     """One panel: exactly one of kind, sql, query, live and text says what is in it.
 
     kind, question: a question of a kind, as /api/insights takes it
-    sql, chart:     a query in BigQuery's dialect, and how it is drawn; guessed where it is not said
-    query:          id of a saved query
+    sql:            a query in BigQuery's dialect
+    parameters:     values of its parameters, as /api/sql takes them
+    query:          id of a saved query, which has its own
+    chart:          how either is drawn; chosen by the columns where it is not said
     live:           name of a live tile
     text:           words of your own
     w, h:           columns of twelve, and rows
@@ -53,6 +59,7 @@ class Panel(
     kind: str = ""
     question: dict[str, Any] = {}
     sql: Annotated[str, Meta(max_length=100_000)] = ""
+    parameters: dict[str, Any] = {}
     query: str = ""
     chart: SqlChart | None = None
     live: str = ""
@@ -127,6 +134,12 @@ def _check(panel: Panel, name: str) -> None:
             f"{name} ({panel.title or 'no title'}) has {' and '.join(said) or 'nothing'}: give it "
             f"exactly one of {', '.join(_CONTENTS)}"
         )
+    if panel.parameters and not panel.sql:
+        raise BoardError(f"{name}: parameters belong to sql; a saved query has its own")
+    try:
+        values_of(panel.parameters)
+    except ParameterError as error:
+        raise BoardError(f"{name}: {error}") from None
     if panel.kind:
         if panel.kind not in KINDS:
             raise BoardError(f"{name}: no kind {panel.kind!r}; there are {', '.join(KINDS)}")

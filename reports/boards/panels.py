@@ -12,8 +12,10 @@ import msgspec
 from catalog.documents import Documents
 from reports.boards.answers import Answers
 from reports.boards.definition import Panel, Scope, SqlChart, scoped
+from reports.boards.query_chart import Unit, chart_of
 from reports.boards.tiles import TILES, tile
 from reports.charts.drawn import drawn
+from reports.charts.noted import with_notes
 from reports.insights.kinds import ask
 from reports.insights.question import QuestionError, days_of
 from reports.insights.routes import as_json
@@ -27,7 +29,7 @@ _TIME = re.compile(r"DATE|TIMESTAMP.*|DATETIME")
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*\))")
 DAYS = ("first_day", "last_day")  # parameters that stand for the board's days
 _USUAL_DAYS = "last_30_days"
-_NO_CHART = {"x_title": "", "y_title": ""}
+_NO_TITLES = {"x_title": "", "y_title": ""}
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class Panels:
     answers: Answers
     live: Callable[[str], dict[str, Any]]
 
-    def shown(self, panel: Panel, scope: Scope, source: Source) -> bytes:
+    def shown(self, panel: Panel, scope: Scope, source: Source, *, is_noted: bool = True) -> bytes:
         """JSON of what `show` of static/chart.js takes, or {"text"}, of a panel of words.
 
+        is_noted: with the project's annotations
         Raises QuestionError, and NotAdmitted or QueryFailed of reports.warehouse.engine.
         """
         if panel.text:
@@ -62,8 +65,9 @@ class Panels:
             asked = ("sql", sql, repr(sorted(given.items())), repr(panel.chart))
             make = lambda: self._query(source, sql, given, panel.chart)  # noqa: E731
         # The day is part of it: `last_30_days` of tomorrow is another question.
-        key = (source.project, source.today, *asked)
-        return self.answers.get(key, lambda: msgspec.json.encode(drawn(make())))
+        notes = source.annotations() if is_noted else {}
+        key = (source.project, source.today, *asked, tuple(notes.items()))
+        return self.answers.get(key, lambda: msgspec.json.encode(drawn(with_notes(make(), notes))))
 
     def _tile(self, panel: Panel, project: str) -> dict[str, Any]:
         if panel.live not in TILES:
@@ -73,8 +77,8 @@ class Panels:
         return tile(panel.live, self.live(project))
 
     def _sql(self, panel: Panel, scope: Scope, source: Source) -> tuple[str, dict[str, Any]]:
-        """A panel's query and the values of its parameters: saved ones, and the board's days."""
-        sql, given = panel.sql, {}
+        """A panel's query and its parameters: their own or saved values, and the board's days."""
+        sql, given = panel.sql, values_of(panel.parameters)
         if panel.query:
             found = self.documents.get(source.project, "query", panel.query)
             if found is None:
@@ -95,19 +99,12 @@ class Panels:
 
 
 def sql_answer(found: Result, chart: SqlChart | None, zone: str) -> dict[str, Any]:
-    """Rows of a query as an answer. Raises QuestionError for a chart of columns not there."""
+    """Rows of a query as an answer. Raises QuestionError for a chart that they do not give."""
     units = [_unit(kind) for kind in found.types]
     columns = [
         {"name": name, "title": name, "unit": unit, "low": "", "high": ""}
         for name, unit in zip(found.columns, units, strict=True)
     ]
-    how = _guessed(found.columns, units) if chart is None else msgspec.to_builtins(chart)
-    for role in ("x", "y", "color", "row"):
-        if how[role] and how[role] not in found.columns:
-            raise QuestionError(
-                f"chart {role}={how[role]!r} is no column of the query; it has "
-                f"{', '.join(found.columns)}"
-            )
     rows = len(found.rows)
     cut = [f"Only the first {rows:,} rows are here; aggregate or add a LIMIT."]
     return {
@@ -115,7 +112,7 @@ def sql_answer(found: Result, chart: SqlChart | None, zone: str) -> dict[str, An
         "question": {},
         "columns": columns,
         "rows": [[plain(value) for value in row] for row in found.rows],
-        "chart": {**how, **_NO_CHART},
+        "chart": {**chart_of(chart, found.columns, units), **_NO_TITLES},
         "totals": [],
         "notes": cut if found.truncated else [],
         "status": found.status,
@@ -128,24 +125,7 @@ def sql_answer(found: Result, chart: SqlChart | None, zone: str) -> dict[str, An
     }
 
 
-def _unit(kind: str) -> str:
+def _unit(kind: str) -> Unit:
     if _TIME.fullmatch(kind):
         return "time"
     return "number" if _NUMBER.fullmatch(kind) else "label"
-
-
-def _guessed(names: list[str], units: list[str]) -> dict[str, str]:
-    """A line over time, bars of names; one number alone; else the table."""
-
-    def first(*wanted: str) -> str:
-        return next((n for n, unit in zip(names, units, strict=True) if unit in wanted), "")
-
-    time, label, number = first("time"), first("label"), first("number")
-    how = {"mark": "table", "x": "", "y": "", "color": "", "row": ""}
-    if len(names) == 1 and number:
-        return how | {"mark": "number", "y": number}
-    if time and number:
-        return how | {"mark": "line", "x": time, "y": number, "color": label}
-    if label and number and units.count("label") == 1:
-        return how | {"mark": "bar", "x": label, "y": number}
-    return how

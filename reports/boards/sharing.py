@@ -106,7 +106,9 @@ def shared_panel(token: str, number: int) -> ResponseReturnValue:
     panels: Panels = current_app.extensions["boards"]
     scope = Scope(board.dates, board.where, board.cohort)
     try:
-        shown = panels.shown(board.panels[number], scope, source_of(share.project))
+        # Annotations are words among the people of a project; a link shows numbers.
+        panel, source = board.panels[number], source_of(share.project)
+        shown = panels.shown(panel, scope, source, is_noted=False)
     except (QuestionError, QueryFailed, NotAdmitted):
         # What is wrong may speak of filters and tables, which the link does not show.
         return _private(jsonify(message="This panel cannot be computed now.")), 400

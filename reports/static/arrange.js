@@ -4,9 +4,12 @@ import { get, post } from "/static/api.js";
 import { $, el, fail, settled } from "/static/dom.js";
 import { makeForm } from "/static/form.js";
 import { put } from "/static/panel.js";
+import { pictureFields } from "/static/picture.js";
+import { parameters } from "/static/sql_parameters.js";
 
 const MOST_W = 12;
 const MOST_H = 8;
+const OF_BOARD = new Set(["first_day", "last_day"]); // parameters that the board gives
 let dragged;
 
 function move(board, from, to) {
@@ -63,6 +66,8 @@ export function panelDialog({ project, api }) {
   const dialog = $("panel-dialog");
   const fields = dialog.querySelector("form").elements;
   const problem = dialog.querySelector(".error");
+  const picture = pictureFields(dialog.querySelector(".picture"));
+  const given = parameters(fields.sql, dialog.querySelector(".parameters"), OF_BOARD);
   let loaded;
   let form;
   let done;
@@ -78,7 +83,7 @@ export function panelDialog({ project, api }) {
   }
 
   function content() {
-    for (const part of dialog.querySelectorAll("[data-content]")) part.hidden = part.dataset.content !== fields.content.value;
+    for (const part of dialog.querySelectorAll("[data-content]")) part.hidden = !part.dataset.content.split(" ").includes(fields.content.value);
     $("preview").replaceChildren();
   }
 
@@ -91,8 +96,10 @@ export function panelDialog({ project, api }) {
 
   function read() {
     const panel = { title: fields.title.value };
-    if (start.chart && fields.content.value === "sql") panel.chart = start.chart;
     const kind = fields.content.value;
+    const chart = ["sql", "query"].includes(kind) ? picture.read() : undefined;
+    if (chart) panel.chart = chart;
+    if (kind === "sql") panel.parameters = given.values();
     if (kind === "kind") {
       Object.assign(panel, { kind: fields.kind.value, question: form.read() });
       if (fields.own_dates.checked) panel.own_dates = true;
@@ -105,7 +112,9 @@ export function panelDialog({ project, api }) {
     problem.hidden = true;
     try {
       const panel = read();
-      return [panel, await post(`${api}/boards/preview`, panel)];
+      const shown = await post(`${api}/boards/preview`, panel);
+      picture.columns((shown.columns ?? []).map((one) => one.name));
+      return [panel, shown];
     } catch (error) {
       fail(problem, error);
       return undefined;
@@ -138,6 +147,9 @@ export function panelDialog({ project, api }) {
       fields.title.value = start.title ?? "";
       fields.content.value = ["kind", "sql", "query", "live", "text"].find((one) => start[one]) ?? "kind";
       for (const name of ["kind", "sql", "live", "text"]) if (start[name]) fields[name].value = start[name];
+      given.refresh(start.parameters);
+      picture.set(start.chart);
+      picture.columns([]);
       fields.own_dates.checked = Boolean(start.own_dates);
       content();
       dialog.showModal();

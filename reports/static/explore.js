@@ -2,8 +2,10 @@
 
 import { get, post } from "/static/api.js";
 import { prepare, show } from "/static/chart.js";
-import { $, el, fail, settled } from "/static/dom.js";
+import { $, fail, settled } from "/static/dom.js";
 import { makeForm } from "/static/form.js";
+import { keepPeople } from "/static/funnel_people.js";
+import { boardDialog } from "/static/to_board.js";
 
 const { project, kind, title } = $("explore").dataset;
 const api = `/p/${project}/api`;
@@ -62,39 +64,11 @@ async function ask() {
   }
 }
 
-async function openSaving() {
-  const dialog = $("saving");
-  const fields = $("saving-form").elements;
-  const problem = dialog.querySelector(".error");
-  problem.hidden = true;
-  fields.title.value ||= title;
-  try {
-    const { boards } = await get(`${api}/boards`);
-    const own = boards.filter((board) => !board.built_in);
-    fields.board.replaceChildren(...own.map((board) => el("option", { value: board.id }, board.title)), el("option", { value: "" }, "A new dashboard"));
-  } catch (error) {
-    fail(problem, error);
-  }
-  const isNew = () => { $("new-board").hidden = fields.board.value !== ""; };
-  fields.board.onchange = isNew;
-  isNew();
-  dialog.showModal();
-}
-
-async function save(event) {
-  event.preventDefault();
-  const fields = $("saving-form").elements;
-  const panel = { title: fields.title.value, kind, question: question() };
-  try {
-    const made = fields.board.value
-      ? await post(`${api}/boards/${fields.board.value}/panels`, panel)
-      : await post(`${api}/boards`, { title: fields.name.value || fields.title.value, panels: [panel] });
-    $("saving").close();
-    $("state").replaceChildren("Saved to ", el("a", { href: `/p/${project}/boards/${made.id}` }, made.title));
-  } catch (error) {
-    fail($("saving").querySelector(".error"), error);
-  }
-}
+const openSaving = boardDialog(project, {
+  panel: () => ({ kind, question: question() }),
+  about: () => ({ title }),
+  done: (link) => $("state").replaceChildren("Saved to ", link),
+});
 
 async function start() {
   prepare();
@@ -116,8 +90,6 @@ async function start() {
 
 $("form").addEventListener("submit", (event) => { event.preventDefault(); if (form) ask(); });
 $("save")?.addEventListener("click", openSaving);
-$("saving-form").addEventListener("submit", save);
-$("saving-form").querySelector('[value="cancel"]').addEventListener("click", () => $("saving").close());
 $("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText(location.href);
@@ -126,6 +98,7 @@ $("copy").addEventListener("click", async () => {
     $("state").textContent = "Copy the address of this page: the question is in it.";
   }
 });
+keepPeople({ project, question: () => form?.read() ?? {} });
 // Where the answer stands below the question, the question is folded: the answer is seen first.
 if (matchMedia("(max-width: 1100px)").matches) $("asked").open = false;
 start();

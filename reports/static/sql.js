@@ -3,6 +3,7 @@ import { get, post, remove } from "./api.js";
 import { complete } from "./sql_complete.js";
 import { parameters } from "./sql_parameters.js";
 import { shelf } from "./sql_shelf.js";
+import { boardDialog } from "./to_board.js";
 
 const $ = (id) => document.getElementById(id);
 const box = $("sql");
@@ -176,10 +177,27 @@ function open(sql, values) {
 const hideSuggestions = complete(box, $("suggestions"), api);
 const kept = shelf(api, { box, given, open, run, fail });
 
+// A saved query that is open as it was saved is followed; of any other the panel has a copy.
+const addToBoard = boardDialog($("query").dataset.project, {
+  panel: () => (kept.saved() ? { query: kept.saved().id } : { sql: box.value, parameters: given.values() }),
+  about: () => ({
+    title: kept.saved()?.name ?? "",
+    note: kept.saved()
+      ? `The panel follows the saved query “${kept.saved().name}”: where that is changed, so is the panel.`
+      : "The panel gets a copy of the query and its values. Save the query first, and the panel follows it.",
+    columns: job?.state === "done" ? job.columns : [],
+  }),
+  done: (link) => {
+    $("link").replaceChildren("Added to ", link);
+    $("link").hidden = false;
+  },
+});
+
 $("query").addEventListener("submit", run);
 $("cancel").addEventListener("click", cancel);
 $("check").addEventListener("click", check);
 $("format").addEventListener("click", format);
+$("add").addEventListener("click", addToBoard);
 $("more").addEventListener("click", () => showPage().catch(fail));
 box.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(event);

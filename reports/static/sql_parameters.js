@@ -20,8 +20,10 @@ function typed(type, text) {
   return { type, value: text === "" && type !== "STRING" ? null : text };
 }
 
-export function parameters(box, place) {
+// aside: names, in lower case, that get their values elsewhere
+export function parameters(box, place, aside = new Set()) {
   const fields = new Map(); // name in lower case -> { row, input, type }
+  const asked = () => new Map([...names(box.value)].filter(([key]) => !aside.has(key)));
 
   function field(key, name) {
     const row = document.createElement("div");
@@ -42,7 +44,7 @@ export function parameters(box, place) {
   }
 
   function refresh(values) {
-    const wanted = names(box.value);
+    const wanted = asked();
     for (const [key, name] of wanted) if (!fields.has(key)) fields.set(key, field(key, name));
     if (values) {
       for (const [name, one] of Object.entries(values)) {
@@ -65,7 +67,7 @@ export function parameters(box, place) {
 
   function values() {
     const found = {};
-    for (const [key, name] of names(box.value)) {
+    for (const [key, name] of asked()) {
       const own = fields.get(key);
       if (own) found[name] = typed(own.type.value, own.input.value);
     }

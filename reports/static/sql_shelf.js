@@ -6,6 +6,9 @@ const $ = (id) => document.getElementById(id);
 export function shelf(api, { box, given, open, run, fail }) {
   const page = $("query").dataset.page;
   let current = null; // the saved query that is open
+  let asOpened = ""; // as its text and values were then
+
+  const stands = () => JSON.stringify([box.value, given.values()]);
 
   const address = (id) => `${location.origin}${page}?query=${encodeURIComponent(id)}`;
 
@@ -77,6 +80,7 @@ export function shelf(api, { box, given, open, run, fail }) {
   function use(query) {
     show(query);
     open(query.sql, query.parameters);
+    asOpened = stands();
   }
 
   async function save(event, asNew = false) {
@@ -85,6 +89,7 @@ export function shelf(api, { box, given, open, run, fail }) {
     try {
       const replaces = current && !asNew;
       show(await (replaces ? put(`${api}/queries/${current.id}`, body) : post(`${api}/queries`, body)));
+      asOpened = stands();
       const link = document.createElement("a");
       link.href = address(current.id);
       link.textContent = link.href;
@@ -122,5 +127,8 @@ export function shelf(api, { box, given, open, run, fail }) {
       })
       .catch(fail);
   }
-  return { ran: () => $("history").open && loadHistory().catch(fail) };
+  return {
+    ran: () => $("history").open && loadHistory().catch(fail),
+    saved: () => (current && stands() === asOpened ? current : null),
+  };
 }

@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from reports.warehouse.days import Days, days_of, parts_within
 from reports.warehouse.files import Files
-from reports.warehouse.relations import PEOPLE, derived, tables_of
+from reports.warehouse.relations import MADE, made_of, tables_of
 from reports.warehouse.views import TABLES
 from schemas_avro import load
 
@@ -52,8 +52,8 @@ def days_and_columns(
         own = TABLES[name].day_of if name in TABLES else "event_time"
         asked = days_of(query, name, own, parameters)
         for table in tables_of([name], typed):
-            days = Days() if name == PEOPLE else asked
-            columns = _columns(name, table, None if starred else named, typed)
+            days = Days() if name in MADE else asked
+            columns = _columns(name, table, None if starred else named)
             if table in found:
                 before, others = found[table]
                 days = days.around(before)
@@ -64,18 +64,11 @@ def days_and_columns(
     return found
 
 
-def _columns(
-    name: str, table: str, named: frozenset[str] | None, typed: Mapping[str, str]
-) -> frozenset[str] | None:
-    if name == table:
+def _columns(name: str, table: str, named: frozenset[str] | None) -> frozenset[str] | None:
+    if name in MADE:
+        return made_of(name)[1]
+    if name == table or named is None:
         return named
-    body = derived(name, typed)
-    assert body is not None
-    if name == PEOPLE:
-        inner = sqlglot.parse_one(body, dialect="duckdb")
-        return frozenset(column.name.lower() for column in inner.find_all(exp.Column))
-    if named is None:
-        return None
     own = {f.name for f in load("event").fields}
     return frozenset({"type", "name", *(named & own), *(() if named <= own else ("properties",))})
 

@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 
 from reports.warehouse.execute import LIVE
-from reports.warehouse.relations import PEOPLE
 from reports.warehouse.views import TABLES
 from schemas_avro import derive, load
 from schemas_avro.tables import Table
@@ -34,16 +33,27 @@ _LIVE = (
     Column("dimensions", "STRING", "Dimension values as a JSON object."),
     Column("value", "INT64", "Live, approximate: count, sum or estimate of the minute."),
 )
-_PEOPLE = (
-    Column("person", "STRING", "The person: as in identities, or the only id of an event."),
-    Column("user_ids", "ARRAY<STRING>", "User ids of its events, in order of the alphabet."),
-    Column("anonymous_ids", "ARRAY<STRING>", "Anonymous ids of its events, likewise."),
-    Column("first_seen", "TIMESTAMP", "event_time of the first event."),
-    Column("last_seen", "TIMESTAMP", "event_time of the last event."),
-    Column("events", "INT64", "Events."),
-    Column("orders", "INT64", "Different order ids of events that are no refunds."),
-    Column("traits", "STRING", "Properties of the newest identify, as a JSON object."),
-)
+_MADE = {
+    "people": (
+        Column("person", "STRING", "The person: as in identities, or the only id of an event."),
+        Column("user_ids", "ARRAY<STRING>", "User ids of its events, in order of the alphabet."),
+        Column("anonymous_ids", "ARRAY<STRING>", "Anonymous ids of its events, likewise."),
+        Column("first_seen", "TIMESTAMP", "event_time of the first event."),
+        Column("last_seen", "TIMESTAMP", "event_time of the last event."),
+        Column("events", "INT64", "Events."),
+        Column("orders", "INT64", "Different order ids of events that are no refunds."),
+        Column("traits", "STRING", "Properties of the newest identify, as a JSON object."),
+    ),
+    "experiments": (
+        Column("experiment", "STRING", "What the exposures call the experiment, or the flag."),
+        Column("variant", "STRING", "The variant that was shown; null where they name none."),
+        Column("person", "STRING", "The person, as in people."),
+        Column("first_exposed", "TIMESTAMP", "event_time of the first exposure to the variant."),
+        Column("last_exposed", "TIMESTAMP", "event_time of the last one."),
+        Column("exposures", "INT64", "Exposures of the person to the variant."),
+        Column("variants", "INT64", "Different variants of the experiment that the person saw."),
+    ),
+}
 _TYPES = {
     "VARCHAR": "STRING", "JSON": "STRING", "BIGINT": "INT64", "INTEGER": "INT64",
     "HUGEINT": "INT64", "BLOB": "BYTES", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
@@ -101,7 +111,7 @@ def tables() -> dict[str, tuple[Column, ...]]:
     """Every table that SQL can read in any project, with its columns."""
     return {
         **{view: (*_columns(table), *_ADDED.get(view, ())) for view, table in TABLES.items()},
-        PEOPLE: _PEOPLE,
+        **_MADE,
         LIVE: _LIVE,
     }
 

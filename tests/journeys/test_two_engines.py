@@ -168,6 +168,23 @@ QUERIES = {
           AND COALESCE(revenue_minor, 0) >= @least
         GROUP BY name ORDER BY name""",
 }  # fmt: skip
+# What a table made of events is, written anew for BigQuery, which has none of that name.
+EXPOSED = """
+    WITH exposures AS (
+      SELECT COALESCE(NULLIF(user_id, ''), NULLIF(anonymous_id, '')) AS person, event_time,
+        COALESCE(NULLIF(JSON_VALUE(properties, '$.experiment_id'), ''),
+          JSON_VALUE(properties, '$.experiment_name')) AS experiment,
+        COALESCE(NULLIF(JSON_VALUE(properties, '$.variation_id'), ''),
+          JSON_VALUE(properties, '$.variant')) AS variant
+      FROM events WHERE type = 'track' AND name IN ('Experiment Viewed', 'Experiment Started')),
+    seen AS (
+      SELECT experiment, person, COUNT(DISTINCT variant) AS variants
+      FROM exposures GROUP BY experiment, person)
+    SELECT e.experiment, e.variant, e.person, MIN(e.event_time) AS first_exposed,
+      MAX(e.event_time) AS last_exposed, COUNT(*) AS exposures, ANY_VALUE(s.variants) AS variants
+    FROM exposures AS e JOIN seen AS s ON s.experiment = e.experiment AND s.person = e.person
+    WHERE e.experiment IS NOT NULL
+    GROUP BY e.experiment, e.variant, e.person"""
 FIRST = datetime.fromtimestamp(NOON / 1e6, UTC).date()
 GIVEN: dict[str, dict[str, Any]] = {
     "parameters": {
@@ -203,6 +220,27 @@ def rows() -> list[dict[str, Any]]:
             made.append(order(f"e{number}", at, pence, currency=currency, **fields))
         else:
             made.append(event(f"e{number}", at, name=rng.choice(["view", "cart"]), **fields))
+    return made + exposures()
+
+
+def exposures() -> list[dict[str, Any]]:
+    rng = random.Random(10)
+    made = []
+    for number in range(120):
+        shown = {
+            rng.choice(["experiment_id", "experiment_name"]): rng.choice(["button", "price"]),
+            rng.choice(["variation_id", "variant"]): rng.choice(["a", "b", 1]),
+        }
+        if rng.random() < 0.3:
+            shown |= rng.choice([{"experiment_id": ""}, {"variation_id": ""}])
+        at = NOON + rng.randrange(8 * 24) * 3_600_000_000
+        made.append(
+            event(
+                f"x{number}", at, name=rng.choice(["Experiment Viewed", "Experiment Started"]),
+                user_id=rng.choice([None, "", *(f"u{n}" for n in range(15))]),
+                anonymous_id=f"a{rng.randrange(9)}", properties=json.dumps(shown),
+            )
+        )  # fmt: skip
     return made
 
 
@@ -306,6 +344,18 @@ def test_both_give_the_same_answer(box: Warehouse, emulator: google.Client, name
     assert ours
     if "ORDER BY" not in sql.rpartition(")")[2]:
         ours, theirs = sorted_rows(ours), sorted_rows(theirs)
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert alike(mine, other), (mine, other)
+
+
+def test_a_table_made_of_events_is_what_bigquery_makes_of_them(
+    box: Warehouse, emulator: google.Client
+) -> None:
+    columns = "experiment, variant, person, first_exposed, last_exposed, exposures, variants"
+    ours = sorted_rows(box.ask("demo", f"SELECT {columns} FROM experiments").rows)
+    theirs = sorted_rows(of_bigquery(emulator, EXPOSED, {}))
+    assert {row[-1] for row in ours} >= {1, 2}
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
         assert alike(mine, other), (mine, other)

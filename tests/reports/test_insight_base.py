@@ -22,12 +22,11 @@ from beam_pipelines.connectors.warehouse import Warehouse as Writer
 from reports.insights.filters import COLUMNS, Bindings, any_named, expression, matches, number
 from reports.insights.question import Filter, Question, QuestionError, Step, days_of, read
 from reports.insights.source import Source
-from reports.warehouse import engine, execute
 from reports.warehouse.engine import QueryFailed, Warehouse
 from schemas_avro import derive, load
-from schemas_avro.tables import EVENTS, IDENTITIES
+from schemas_avro.tables import IDENTITIES
 from tests.reports import world
-from tests.streams import DAY_US, NOON, event
+from tests.streams import NOON, event
 
 ZONE = "Europe/London"
 BROKEN = ["{", '{"plan": "\\ud800"}', ""]
@@ -397,42 +396,3 @@ def test_as_of_and_completeness_are_those_of_what_was_read(people: Warehouse) ->
     assert source.as_of is not None
     assert source.complete_until == NOON
     assert source.rows_read == len(PEOPLE)
-
-
-# -- Files.
-
-
-@pytest.mark.parametrize(
-    ("sql", "days"),
-    [
-        ("SELECT count(*) AS n FROM {0}", [1]),
-        ("SELECT count(*) AS n FROM {0} WHERE person IN (SELECT person FROM {1})", [1, 2, 3]),
-        ("SELECT count(*) AS n FROM {0}, (SELECT min(event_time) FROM events)", [0, 1, 2, 3]),
-        ("SELECT count(*) AS n FROM events", [0, 1, 2, 3]),
-    ],
-)
-def test_only_files_of_the_days_asked_for_are_there_to_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, days: list[int]
-) -> None:
-    midnight = NOON - NOON % DAY_US
-    for day in range(4):
-        at = [midnight + day * DAY_US, midnight + (day + 1) * DAY_US - 1]
-        world.archive(tmp_path, [event(f"{day}-{n}", us) for n, us in enumerate(at)])
-    world.settle(tmp_path)
-    warehouse = Warehouse(world.settings(tmp_path), lambda _: pytest.fail("live was read"))
-    paths = warehouse.files.of(EVENTS).days
-    source = source_on(warehouse, zone="UTC")
-    bind = Bindings()
-    parts = [
-        source.events(Question(), bind, (midnight + first * DAY_US, midnight + end * DAY_US))
-        for first, end in ((1, 2), (2, 4))
-    ]
-    seen: list[execute.Job] = []
-
-    def look(job: execute.Job) -> Any:
-        seen.append(job)
-        return execute.read(job)
-
-    monkeypatch.setattr(engine, "read", look)
-    source.read(sql.format(*parts), bind)
-    assert sorted(paths[path] - midnight // DAY_US for path in seen[0].paths) == days
