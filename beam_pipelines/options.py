@@ -172,7 +172,7 @@ class CompactOptions:
 
 @dataclass(frozen=True)
 class RetentionOptions:
-    """Takes out of archive, exact tables and spool what is older than a project keeps it."""
+    """Takes out of archive, exact tables, spool and audit log what is kept no longer."""
 
     archive: str = _archive()
     catalog: str = option("Catalogue, for what projects keep.", lambda s: s.catalog_url)
@@ -183,6 +183,7 @@ class RetentionOptions:
     raw_days: int = option("Days that raw events are kept.", lambda s: s.raw_days)
     aggregate_days: int = option("Days that exact numbers are kept.", lambda s: s.aggregate_days)
     spool_h: float = option("Hours that archived blocks stay on the spool.", lambda s: s.spool_h)
+    audit_days: int = option("Days that the audit log is kept.", lambda s: s.audit_days)
     memory_mb: int = option("Memory for rewriting files, in MB.", 512)
     grace_h: float = option("How long a file stays after the last need of it, in hours.", 24.0)
     dry_run: bool = _dry_run("Print what would go, and stop.")

@@ -1,11 +1,14 @@
-"""The audit log: who did what, when and from where. Entries are added and read, never changed."""
+"""The audit log: who did what, when and from where. Entries are added, read and, when old, removed.
+
+None is ever changed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import inspect, select
+from sqlalchemy import delete, func, inspect, select
 
 from catalog.models import AuditEntry
 from catalog.store import Catalog
@@ -49,15 +52,8 @@ class Audit:
         project: str = "",
     ) -> None:
         """Write one line. What is longer than its column is cut."""
-        row = AuditEntry(
-            at=self._clock(),
-            actor=actor[:400],
-            address=address[:45],
-            action=action[:63],
-            project=project[:63],
-            target=target[:500],
-            outcome=outcome[:200],
-        )
+        now = self._clock()
+        row = _row(now, action, target, outcome, actor=actor, address=address, project=project)
         with self._catalog.session() as session, session.begin():
             session.add(row)
 
@@ -65,6 +61,33 @@ class Audit:
         """Whether the catalogue was made: before, nothing can be written down."""
         with self._catalog.session() as session:
             return inspect(session.connection()).has_table(AuditEntry.__tablename__)
+
+    def count_before(self, until: datetime) -> int:
+        """How many entries are older than an instant, UTC."""
+        with self._catalog.session() as session:
+            query = select(func.count()).where(AuditEntry.at < until)
+            return session.scalar(query) or 0
+
+    def prune(self, until: datetime, *, actor: str) -> int:
+        """Remove what is older than an instant, UTC, and write down that, by whom and how many.
+
+        Both or neither: no entry is ever gone without one that says so. With none to remove,
+        nothing is written.
+        """
+        with self._catalog.session() as session, session.begin():
+            gone = session.execute(delete(AuditEntry).where(AuditEntry.at < until))
+            removed: int = gone.rowcount  # type: ignore[attr-defined]
+            if removed:
+                session.add(
+                    _row(
+                        self._clock(),
+                        "audit.prune",
+                        f"before {until.isoformat(sep=' ', timespec='minutes')}",
+                        f"{removed:,} entries",
+                        actor=actor,
+                    )
+                )
+        return removed
 
     def find(
         self,
@@ -102,3 +125,24 @@ class Audit:
                 Entry(r.id, r.at, r.actor, r.address, r.action, r.project, r.target, r.outcome)
                 for r in session.scalars(query)
             ]
+
+
+def _row(
+    at: datetime,
+    action: str,
+    target: str,
+    outcome: str,
+    *,
+    actor: str,
+    address: str = "",
+    project: str = "",
+) -> AuditEntry:
+    return AuditEntry(
+        at=at,
+        actor=actor[:400],
+        address=address[:45],
+        action=action[:63],
+        project=project[:63],
+        target=target[:500],
+        outcome=outcome[:200],
+    )

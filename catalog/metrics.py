@@ -8,9 +8,17 @@ from sqlalchemy import delete, select
 from catalog.models import OwnMetric, Project
 from catalog.store import Catalog, CatalogError
 from transforms import own_metrics
+from transforms.metrics import METRICS
 from transforms.own_metrics import MetricDefinition, MetricError
 
 MOST = 100  # of a project: each costs time with every event
+
+
+_DEFINED = (
+    select(Project.slug, OwnMetric.definition)
+    .join(Project, OwnMetric.project_id == Project.id)
+    .order_by(Project.slug, OwnMetric.name)
+)
 
 
 class MetricStore:
@@ -28,6 +36,8 @@ class MetricStore:
             made = own_metrics.read_definition(text)
         except MetricError as error:
             raise CatalogError(str(error)) from error
+        if made.name in METRICS:
+            raise CatalogError(f"name {made.name!r} is that of a built-in metric; choose another")
         with self._catalog.session() as session, session.begin():
             owner = session.scalar(select(Project).where(Project.slug == project))
             if owner is None:
@@ -53,13 +63,14 @@ class MetricStore:
 
     def all(self) -> dict[str, list[MetricDefinition]]:
         """By project, in the order of their names."""
-        query = (
-            select(Project.slug, OwnMetric.definition)
-            .join(Project, OwnMetric.project_id == Project.id)
-            .order_by(Project.slug, OwnMetric.name)
-        )
         found: dict[str, list[MetricDefinition]] = {}
         with self._catalog.session() as session:
-            for project, text in session.execute(query):
+            for project, text in session.execute(_DEFINED):
                 found.setdefault(project, []).append(own_metrics.read_definition(text))
         return found
+
+    def of(self, project: str) -> list[MetricDefinition]:
+        """Those of one project, in the order of their names."""
+        with self._catalog.session() as session:
+            rows = session.execute(_DEFINED.where(Project.slug == project))
+            return [own_metrics.read_definition(text) for _, text in rows]

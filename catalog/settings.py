@@ -74,6 +74,7 @@ SETTINGS = (
     Setting("rollup_every_s", 30.0, "Time between two looks for days to recompute, in seconds."),
     Setting("raw_days", 731, "Days that raw events are kept, where a project says nothing."),
     Setting("aggregate_days", 1827, "Days that exact numbers are kept, likewise."),
+    Setting("audit_days", 731, "Days that entries of the audit log are kept."),
     Setting("spool_h", 24.0, "Hours that blocks stay on the spool once they are archived."),
     Setting("sql_timeout_s", 30.0, "Longest run of one SQL query, in seconds."),
     Setting("sql_max_rows", 10_000, "Most rows that the SQL page shows."),
@@ -150,6 +151,7 @@ class Settings:
     rollup_every_s: float
     raw_days: int
     aggregate_days: int
+    audit_days: int
     spool_h: float
     sql_timeout_s: float
     sql_max_rows: int

@@ -37,10 +37,12 @@ def _documents() -> Documents:
     return found
 
 
-def annotated_day(project: str, text: str) -> date | None:
-    """The day of the annotation with this text; None where there is none."""
-    found = _documents().named(project, KIND, text)
-    return date.fromisoformat(found.body["date"]) if found else None
+def annotated_days(project: str) -> dict[str, date]:
+    """Text -> day of the project's annotations, in order of their days."""
+    found = {
+        one.name: date.fromisoformat(one.body["date"]) for one in _documents().all(project, KIND)
+    }
+    return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
 
 
 @bp.get("")

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from catalog import settings as settings_table
 from catalog.documents import Documents
+from catalog.metrics import MetricStore
 from catalog.schemas import SchemaRegistry
 from catalog.settings import Settings
 from catalog.store import Catalog
@@ -23,6 +24,7 @@ from reports.access import guard
 from reports.boards import routes as boards
 from reports.charts import explore
 from reports.charts import routes as charts
+from reports.cohorts import of_funnel
 from reports.cohorts import routes as cohorts
 from reports.exports import routes as exports
 from reports.health import routes as system_health
@@ -86,6 +88,7 @@ def create_app(
         live_path=live_path,
         warehouse=warehouse,
         books=Books(settings.spool, warehouse.files),
+        metrics=MetricStore(Catalog(settings.catalog_url)).of,
     )
     app.register_blueprint(bp)
     app.register_blueprint(insights.bp)
@@ -95,6 +98,7 @@ def create_app(
     boards.install(app, settings)
     live_routes.install(app)
     cohorts.install(app, settings, warehouse)
+    of_funnel.install(app)
     query.install(app, settings, warehouse)
     documents = Documents(Catalog(settings.catalog_url))
     annotated.install(app, documents)

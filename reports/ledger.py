@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -13,9 +14,11 @@ from reports.warehouse.execute import quoted
 from reports.warehouse.files import WarehouseFiles
 from schemas_avro.block import read_meta
 from schemas_avro.segment import SUFFIX, Whole, read_frame
-from schemas_avro.tables import DAILY, EVENTS
+from schemas_avro.tables import DAILY, EVENTS, LEDGER, Table
+from transforms.retired import Gone
 
 _SQL = {p.stem: p.read_text() for p in (Path(__file__).parent / "sql").glob("ledger_*.sql")}
+_ABOUT = {DAILY.name: "ledger_daily", LEDGER.name: "ledger_books"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,56 @@ class Ledger:
         return self.in_flight == 0 and self.uncounted == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the books of the job `reconcile` say of one project.
+
+    problems: lines that do not add up; at: when the newest books of any project were drawn up, us
+    """
+
+    accepted: int = 0
+    dead_lettered: int = 0
+    in_flight: int = 0
+    problems: int = 0
+    at: int = 0
+
+
+@dataclass(frozen=True)
+class ProjectLedger(Ledger):
+    """Counts of one project.
+
+    The bus does not count by project, the books do: accepted, dead_lettered and in_flight are
+    theirs, as of books.at, and 0 while there are none. All else is of now.
+    received_until: latest receipt of an event in the archive, us
+    """
+
+    books: Drawn | None = None
+    received_until: int | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Accepted and not archived yet, when the books were drawn up."""
+        return self.books.in_flight if self.books else 0
+
+    @property
+    def balanced(self) -> bool:
+        """Do the books add up, with nothing under way, and is all that is archived counted?"""
+        adds_up = self.books is not None and not self.books.problems
+        return adds_up and self.in_flight == 0 and self.uncounted == 0
+
+
+class _Held(NamedTuple):
+    """Of one project in the archive, or in one file of it."""
+
+    rows: int = 0
+    imported: int = 0
+    received_until: int = 0
+
+    def plus(self, other: _Held) -> _Held:
+        until = max(self.received_until, other.received_until)
+        return _Held(self.rows + other.rows, self.imported + other.imported, until)
+
+
 class Books:
     """Reads the ledger from the bus and the tables themselves, each time.
 
@@ -69,28 +122,44 @@ class Books:
     def __init__(self, spool: Path, warehouse: WarehouseFiles) -> None:
         self._spool, self._warehouse = spool, warehouse
         self._logs: dict[Path, _Log] = {}
-        self._archived: dict[str, tuple[int, int]] = {}
-        self._daily: tuple[tuple[str, ...], tuple[int, int]] = ((), (0, 0))
+        self._archived: dict[str, dict[str, _Held]] = {}
+        self._by_table: dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]]]] = {}
         self._lock = threading.Lock()
 
     def read(self) -> Ledger:
-        """The present ledger."""
+        """The present ledger of all projects."""
         with self._lock:
             # Against the stream, so that what arrives meanwhile is under way and never missing.
-            counted, repeats = self._read_daily()
-            archived, imported = self._read_archive()
-            gone = self._warehouse.of(EVENTS).retired.total()
+            daily = self._read_daily().values()
+            held = reduce(_Held.plus, self._read_archive().values(), _Held())
             return Ledger(
                 accepted=self.rows_on_bus(self._spool / "events"),
                 dead_lettered=self.rows_on_bus(self._spool / "dead_letters"),
-                imported=imported,
-                archived=archived,
+                imported=held.imported,
+                archived=held.rows,
+                counted=sum(counted for counted, _ in daily),
+                repeats=sum(repeats for _, repeats in daily),
+                **_gone(self._warehouse.of(EVENTS).retired.total()),
+                retired_counts=self._warehouse.of(DAILY).retired.total().rows,
+            )
+
+    def of(self, project: str) -> ProjectLedger:
+        """The present ledger of one project; no other's events are in any of its numbers."""
+        with self._lock:
+            drawn = self._read_books(project)
+            counted, repeats = self._read_daily().get(project, (0, 0))
+            held = self._read_archive().get(project, _Held())
+            return ProjectLedger(
+                accepted=drawn.accepted if drawn else 0,
+                dead_lettered=drawn.dead_lettered if drawn else 0,
+                imported=held.imported,
+                archived=held.rows,
                 counted=counted,
                 repeats=repeats,
-                retired=gone.rows + gone.late,
-                retired_imports=gone.imported + gone.late_imported,
-                uncountable=gone.late,
-                retired_counts=self._warehouse.of(DAILY).retired.total().rows,
+                **_gone(self._warehouse.of(EVENTS).retired.of(project)),
+                retired_counts=self._warehouse.of(DAILY).retired.of(project).rows,
+                books=drawn,
+                received_until=held.received_until or None,
             )
 
     def rows_on_bus(self, topic: Path) -> int:
@@ -100,22 +169,43 @@ class Books:
             self._logs[producer] = _advanced(producer, self._logs.get(producer))
         return sum(self._logs[producer].rows for producer in producers)
 
-    def _read_archive(self) -> tuple[int, int]:
+    def _read_archive(self) -> dict[str, _Held]:
+        """By project."""
         paths = self._warehouse.of(EVENTS).paths
         new = [path for path in paths if path not in self._archived]
-        self._archived.update(dict.fromkeys(new, (0, 0)))  # a file without rows is in no group
-        for path, rows, imported in _query("ledger_archive", new):
-            self._archived[path] = (rows, imported)
+        self._archived.update({path: {} for path in new})  # a file without rows is in no group
+        for path, project, rows, imported, until in _query("ledger_archive", new):
+            self._archived[path][project] = _Held(rows, imported, until)
         self._archived = {path: self._archived[path] for path in paths}
-        known = self._archived.values()
-        return sum(rows for rows, _ in known), sum(imported for _, imported in known)
+        found: dict[str, _Held] = {}
+        for by_project in self._archived.values():
+            for project, held in by_project.items():
+                found[project] = found.get(project, _Held()).plus(held)
+        return found
 
-    def _read_daily(self) -> tuple[int, int]:
-        paths = self._warehouse.of(DAILY).paths
-        if paths != self._daily[0]:
-            counted, repeats = _query("ledger_daily", list(paths))[0] if paths else (0, 0)
-            self._daily = (paths, (int(counted or 0), int(repeats or 0)))
-        return self._daily[1]
+    def _read_daily(self) -> dict[str, tuple[int, int]]:
+        """Events counted and repeats left out, by project."""
+        return {p: (int(n or 0), int(again or 0)) for p, n, again in self._of_table(DAILY)}
+
+    def _read_books(self, project: str) -> Drawn | None:
+        """None where no books were drawn up, of any project."""
+        lines = self._of_table(LEDGER)
+        if not lines:
+            return None
+        # A project that was quiet has no new lines; the books cover it all the same.
+        at = max(line[-1] for line in lines)
+        own = next((line[1:-1] for line in lines if line[0] == project), (0, 0, 0, 0))
+        accepted, refused, in_flight, problems = map(int, own)
+        return Drawn(accepted, refused, in_flight, problems, at)
+
+    def _of_table(self, table: Table) -> list[tuple[Any, ...]]:
+        """Rows of the question about a table, asked again when its files are others."""
+        paths = self._warehouse.of(table).paths
+        known, rows = self._by_table.get(table.name, ((), []))
+        if paths != known:
+            rows = _query(_ABOUT[table.name], list(paths))
+            self._by_table[table.name] = (paths, rows)
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +215,14 @@ class _Log:
     segment: Path | None = None
     end: int = 0
     rows: int = 0
+
+
+def _gone(found: Gone) -> dict[str, int]:
+    return {
+        "retired": found.rows + found.late,
+        "retired_imports": found.imported + found.late_imported,
+        "uncountable": found.late,
+    }
 
 
 def _advanced(producer: Path, known: _Log | None) -> _Log:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -21,25 +21,28 @@ from flask.typing import ResponseReturnValue
 
 from reports import daily as daily_table
 from reports.access.needs import needs
+from reports.access.scope import sees_all_projects
 from reports.ledger import Books
+from reports.ledger_shown import shown
 from reports.live.overview import overview
 from reports.live.store import LiveStore
-from reports.present import when
 from reports.warehouse.engine import Warehouse
 from transforms.metrics import METRICS
+from transforms.own_metrics import MetricDefinition
 
 bp = Blueprint("reports", __name__)
 
 
 @dataclass(frozen=True)
 class Collaborators:
-    """What the handlers call; put in place by `create_app`."""
+    """What the handlers call; put in place by `create_app`. metrics: a project's own ones."""
 
     projects: Callable[[], Mapping[str, str]]
     clock: Callable[[], int]
     live_path: str
     warehouse: Warehouse
     books: Books
+    metrics: Callable[[str], Sequence[MetricDefinition]]
 
 
 def _with() -> Collaborators:
@@ -79,7 +82,7 @@ def home() -> ResponseReturnValue:
 @needs("viewer")
 def live(project: str) -> str:
     """The live page."""
-    return _page("live.html", project, zone=_zone(project))
+    return _page("live.html", project, zone=_zone(project), whole=sees_all_projects())
 
 
 @bp.get("/p/<project>/api/live")
@@ -93,12 +96,12 @@ def live_json(project: str) -> Response:
 @bp.get("/p/<project>/api/ledger")
 @needs("viewer")
 def ledger_json(project: str) -> Response:
-    """The ledger of the whole system as JSON."""
+    """The ledger as JSON: of the whole system for an admin of everything, else of the project.
+
+    Of a project, accepted, dead_lettered and in_flight are as of books_as_of.
+    """
     zone, me = _zone(project), _with()
-    as_of = me.clock()
-    found = me.books.read()
-    derived = {n: getattr(found, n) for n in ("in_flight", "uncounted", "balanced")}
-    return jsonify(**asdict(found), **derived, status="exact", as_of=when(as_of, zone))
+    return jsonify(shown(me.books, project, zone, me.clock(), whole=sees_all_projects()))
 
 
 @bp.get("/p/<project>/daily")

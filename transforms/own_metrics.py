@@ -27,7 +27,7 @@ _MOST_DECIMALS = 6
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PROPERTY = re.compile(r"properties(\.[^.\x00-\x1f]{1,100}){1,5}")
 _COLUMNS = frozenset(derive.wire(load("event"))) - {"properties", "context"}
-_PEOPLE = "person"  # as a value: user id or device
+PEOPLE = "person"  # as a value: user id or device
 _LARGEST = 10**16  # so that sums fit 64 bits, as with money
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -136,7 +136,7 @@ def prepare(
 
 
 def _fields(made: MetricDefinition) -> list[str]:
-    values = [made.value] if made.value and made.value != _PEOPLE else []
+    values = [made.value] if made.value and made.value != PEOPLE else []
     return [*values, *made.dimensions, *(one.field for one in made.where)]
 
 
@@ -150,13 +150,13 @@ def _spec(project: str, made: MetricDefinition) -> StatisticSpec:
     for one in made.where:
         where &= _holds(one)
     value = None
-    if made.value == _PEOPLE:
+    if made.value == PEOPLE:
         value = PERSON
     elif made.value is not None:
         value = pl.col(_scaled(made) if made.statistic == "sum" else made.value)
         where &= value.is_not_null()
     needs = {*made.dimensions, *(one.field for one in made.where)}
-    if made.value == _PEOPLE:
+    if made.value == PEOPLE:
         needs |= {"user_id", "anonymous_id"}
     elif made.value is not None:
         needs.add(_scaled(made) if made.statistic == "sum" else made.value)

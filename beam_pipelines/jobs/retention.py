@@ -1,4 +1,4 @@
-"""Takes out what is older than a project keeps it, and what the spool need not keep. Bounded.
+"""Takes out what is kept no longer: of the archive, the spool and the audit log. Bounded.
 
 Reads     options.archive   every table; options.catalog: days that projects keep
           options.live      how far live numbers are final
@@ -6,6 +6,8 @@ Writes    options.archive   `events`, `dead_letters` and other rows about single
                             days older than raw_days, tables of numbers without those older than
                             aggregate_days; one commit a day or table, that says how much went
           options.events, options.dead_letters   segments of the spool are removed
+          options.catalog   entries of the audit log older than audit_days, in whole days of UTC,
+                            and one more that says how many went
 Failures  none of its own   files that another run replaced meanwhile are left to the next one
 Restart   a crash between two commits leaves the rest for the next run
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from beam_pipelines.connectors import ledger_table
@@ -37,6 +39,7 @@ from beam_pipelines.options import RetentionOptions
 from beam_pipelines.progress import note, progress_bar
 from beam_pipelines.windowing import STALL_S
 from catalog import policies
+from catalog.audit import Audit
 from catalog.settings import Settings
 from catalog.store import Catalog
 from schemas_avro.tables import (
@@ -63,6 +66,7 @@ def start(options: RetentionOptions, flags: list[str], config: Settings) -> None
     """Take out, trim, clear away; or say what would go. Raises UriError for days that clash."""
     directory = path_of(options.archive, "iceberg", "archive")
     warehouse = Warehouse(directory)
+    audited_from = _audited_from(options)
     days, rows, segments = _going(options, warehouse)
     verb = "would go" if options.dry_run else "gone"
     if not options.dry_run:
@@ -79,12 +83,19 @@ def start(options: RetentionOptions, flags: list[str], config: Settings) -> None
         print(f"{old.table.name}: {old.rows:,} rows {verb}: {before}")
     size = sum(s.bytes for s in segments)
     print(f"spool: {len(segments):,} segments of {size:,} bytes {verb}")
+    audit = Audit(Catalog(options.catalog))
+    gone = audit.count_before(audited_from)
+    if not options.dry_run:
+        gone = audit.prune(audited_from, actor="retention")
+    print(f"audit log: {gone:,} entries {verb}")
     print(clear(directory, options.grace_h, dry_run=options.dry_run))
 
 
 def is_due(options: RetentionOptions) -> bool:
     """Is there anything to take out?"""
-    return any(_going(options, Warehouse(path_of(options.archive, "iceberg", "archive"))))
+    going = _going(options, Warehouse(path_of(options.archive, "iceberg", "archive")))
+    audit = Audit(Catalog(options.catalog))
+    return any(going) or audit.count_before(_audited_from(options)) > 0
 
 
 def _going(
@@ -144,6 +155,17 @@ def _old_segments(
     for table, name in ((EVENTS, "events"), (DEAD_LETTERS, "dead_letters")):
         directory = path_of(getattr(options, name), "spool", name)
         yield from old_segments(directory, warehouse.positions(table), before)
+
+
+def _audited_from(options: RetentionOptions) -> datetime:
+    """Entries of the audit log before this instant, in UTC, go.
+
+    It is a midnight: days go whole, so that the log gets at most one entry a day about it.
+    """
+    if options.audit_days < 1:
+        raise UriError(f"--audit_days={options.audit_days}: 1 or more")
+    today = datetime.fromtimestamp(time.time(), UTC).date()
+    return datetime.combine(today - timedelta(days=options.audit_days), datetime.min.time())
 
 
 def _take_out(warehouse: Warehouse, days: list[OldDay], memory_mb: int) -> list[OldDay]:

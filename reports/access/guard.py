@@ -46,7 +46,7 @@ def install(
     as the caller of a request may see them. Raises SettingError for settings that cannot be used.
     """
     mine = _seen(projects)
-    app.extensions["access"] = Access.of(settings, mine, clock_us)
+    app.extensions["access"] = Access.of(settings, mine, projects, clock_us)
     hops = settings.trusted_proxies
     if hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

@@ -56,6 +56,7 @@ class Access:
     audit: Audit
     provider: Provider | None
     projects: Callable[[], Mapping[str, str]]  # those that the caller may see
+    every_project: Callable[[], Mapping[str, str]]  # to know whether there are others; not to show
     clock: Callable[[], datetime]
     refused: Refused = field(default_factory=Refused)
 
@@ -64,6 +65,7 @@ class Access:
         cls,
         settings: Settings,
         projects: Callable[[], Mapping[str, str]],
+        every_project: Callable[[], Mapping[str, str]],
         clock_us: Callable[[], int],
     ) -> Access:
         """Raises SettingError for settings that cannot be used."""
@@ -82,6 +84,7 @@ class Access:
             audit=Audit(catalog, clock),
             provider=provider_of(settings),
             projects=projects,
+            every_project=every_project,
             clock=clock,
         )
 

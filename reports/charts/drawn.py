@@ -14,9 +14,9 @@ MOST_SHOWN = 1_000  # rows of a table on a page
 def drawn(answer: dict[str, Any]) -> dict[str, Any]:
     """What `show` of static/chart.js takes.
 
-    answer: JSON of `reports.insights.routes.as_json`. Its rows become `texts`, the first
-    MOST_SHOWN of `row_count`; `totals` get a text; `trust` says how far the numbers go; `spec` is
-    the chart's description, {} where there is none.
+    answer: JSON of `reports.insights.routes.as_json`, as it is or out of `noted.with_notes`. Its
+    rows become `texts`, the first MOST_SHOWN of `row_count`; `totals` get a text; `trust` says how
+    far the numbers go; `spec` is the chart's description, {} where there is none.
     """
     rows = Rows(answer)
     units = [column["unit"] for column in answer["columns"]]
@@ -35,6 +35,7 @@ def drawn(answer: dict[str, Any]) -> dict[str, Any]:
         "row_count": len(answer["rows"]),
         "totals": totals,
         "notes": [*answer["notes"], *left_out],
+        "annotations": answer.get("annotations", []),
         "trust": trust_line(answer),
         "spec": vega_lite(answer),
     }

@@ -57,7 +57,7 @@ def explore(project: str, kind: str) -> str:
 @bp.get("/p/<project>/api/vocabulary")
 @needs("viewer")
 def vocabulary_json(project: str) -> Response:
-    """Suggestions: names of events with their counts, properties seen recently."""
+    """Suggestions: events with their counts, properties seen recently, metrics of the project."""
     source, warehouse = source_of(project), current_app.extensions["reports"].warehouse
     answers: Answers = current_app.extensions["boards"].answers
     key = (project, source.today, "vocabulary")

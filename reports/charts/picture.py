@@ -12,13 +12,14 @@ from typing import Any, Literal
 import vl_convert
 
 from reports.charts.bundle import VEGA_LITE
+from reports.charts.noted import said
 from reports.charts.theme import COLOURS, FONT, Theme, config
 
 Format = Literal["svg", "png", "pdf"]
 MIME = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 COLUMNS = 12
 _WIDTH, _MARGIN, _GAP, _PAD = 1200, 32, 20, 18
-_ROW, _MOST_ROWS = 20, 12
+_ROW, _MOST_ROWS, _MOST_NOTES = 20, 12, 6
 _LETTER = 0.56  # of the font's size: a letter's width, about
 _PNG_SCALE = 2.0
 _drawing = threading.Lock()  # the converter has one engine
@@ -134,7 +135,8 @@ def _panel(box: Box, width: float, theme: Theme, prefix: str) -> tuple[str, floa
         y += height
     if spec := box.drawn.get("spec"):
         y += 14
-        svg = chart_svg(spec, theme, room)
+        # What needs more room than there is gets it, and is shrunk: its texts never overlap.
+        svg = chart_svg(spec, theme, max(room, spec.get("usermeta", {}).get("least", 0)))
         size = _SIZE.search(svg)
         wide, high = (float(size[1]), float(size[2])) if size else (room, 300.0)
         shrunk = min(1.0, room / wide) if wide else 1.0
@@ -146,7 +148,7 @@ def _panel(box: Box, width: float, theme: Theme, prefix: str) -> tuple[str, floa
         body, height = _table(box.drawn, room, theme)
         parts.append(f'<g transform="translate({_PAD},{y:.1f})">{body}</g>')
         y += height
-    for note in box.drawn.get("notes", [])[:3]:
+    for note in [*said(box.drawn, _MOST_NOTES), *box.drawn.get("notes", [])[:3]]:
         for line in _lines(note, 11, room)[:2]:
             y += 16
             parts.append(_text(_PAD, y, line, 11, colours.soft))

@@ -16,6 +16,7 @@ from reports.access.needs import needs
 from reports.charts import picture
 from reports.charts.bundle import Bundle
 from reports.charts.drawn import drawn
+from reports.charts.noted import with_notes
 from reports.charts.theme import THEMES, Theme, config
 from reports.insights.kinds import KINDS, ask
 from reports.insights.question import QuestionError
@@ -95,7 +96,7 @@ def picture_of(project: str, kind: str, extension: str) -> ResponseReturnValue:
 def _answer(project: str, kind: str, question: Any) -> dict[str, Any]:
     source = source_of(project)
     try:
-        return as_json(ask(kind, question, source))
+        return with_notes(as_json(ask(kind, question, source)), source.annotations())
     except (QuestionError, QueryFailed) as error:
         abort(400, str(error))
 

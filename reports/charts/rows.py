@@ -27,7 +27,8 @@ _MOST_TIPS = 12  # columns in a tip
 class Rows:
     """The rows of an answer (JSON of reports.insights.routes.as_json), to be drawn.
 
-    Fields of a datum: `x`, `y`, `low`, `high`, `color`, `row` as the chart names columns, and
+    Fields of a datum: `x`, `y`, `before`, `low`, `high`, `color`, `row` as the chart names columns,
+    and
     `t0`, `t1`, … with the text of each column.
     """
 
@@ -90,7 +91,8 @@ class Rows:
     @cached_property
     def scale(self) -> Scale:
         """Of the y axis. Several currencies share it, each in whole units of its own."""
-        return scale_of(self.values("y"), self.unit("y"), *self.currencies[:1])
+        shown = self.values("y") + self.values("before")
+        return scale_of(shown, self.unit("y"), *self.currencies[:1])
 
     @cached_property
     def series(self) -> list[str]:
@@ -177,7 +179,9 @@ class Rows:
         column = self.column("y")
         if column is None:
             return []
-        named = (("y", column["name"]), ("low", column["low"]), ("high", column["high"]))
+        before = self.chart.get("before") or ""
+        named = (("y", column["name"]), ("before", before),
+                 ("low", column["low"]), ("high", column["high"]))  # fmt: skip
         return [(key, self.at[name]) for key, name in named if name in self.at]
 
     @cached_property

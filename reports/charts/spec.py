@@ -10,15 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from reports.charts.flow import flow
+from reports.charts.noted import rules, said
 from reports.charts.rows import Rows
 from reports.charts.values import text
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 HEIGHT = 280
 _POINTS = 62  # a line of more places has no dots
+_FELT = 1_000  # values that one can point at on lines without dots
+_BEFORE = "Previous period"
+_SPOKEN = 10  # annotations that the description names
 _FEW_DAYS, _SPELLED_DAYS = 10, 200
 _PLAIN, _SERIES = "Value", "Series"  # titles of columns that name nothing
 _CELLS = 400  # a heatmap of more has no texts
+_TEXT_PX, _CELL_PX, _BESIDE_PX = 54, 14, 90  # least of a cell with and without text; names of rows
 _MARKS = {
     "line": "Lines", "area": "Areas", "bar": "Bars", "stacked_bar": "Stacked bars",
     "funnel": "Funnel", "heatmap": "Heatmap", "flow": "Flow", "number": "Number",
@@ -52,8 +57,19 @@ def vega_lite(answer: dict[str, Any]) -> Spec:
         "height": HEIGHT,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": rows.data},
-        **draw(rows),
+        **_noted(rows, draw(rows)),
     }
+
+
+def _noted(rows: Rows, drawn: Spec) -> Spec:
+    """With rules of the annotations, where it is a chart over days or longer periods."""
+    x = drawn.get("encoding", {}).get("x", {})
+    marks = rules(rows, x) if x.get("field") == "x" else []
+    if not marks:
+        return drawn
+    inner = {key: drawn[key] for key in ("encoding", "layer", "mark") if key in drawn}
+    outer = {key: value for key, value in drawn.items() if key not in inner}
+    return {**outer, "layer": [inner, *marks]}
 
 
 def description(rows: Rows) -> str:
@@ -71,6 +87,10 @@ def description(rows: Rows) -> str:
     if numbers and rows.chart["mark"] != "number":
         low, high = min(numbers)[1], max(numbers)[1]
         told.append(f"Least {_spoken(rows, low)}, greatest {_spoken(rows, high)}.")
+    if rows.values("before"):
+        told.append(f"Dashed: {_BEFORE.lower()}.")
+    if notes := said(rows.answer, _SPOKEN):
+        told.append(f"Annotations: {'; '.join(notes)}.")
     return " ".join([*told, rows.left_out, "The table has all values."]).replace("  ", " ")
 
 
@@ -131,19 +151,43 @@ def _color(rows: Rows) -> Spec:
     if not rows.color or len(rows.series) < 2:  # the axis has the name of an only one
         return {}
     title = None if rows.title("color") == _SERIES else rows.title("color") or "Currency"
-    legend = {"orient": "bottom", "title": title, "labelLimit": 160, "symbolLimit": 40}
+    legend = {"orient": "bottom", "title": title, "labelLimit": 160, "symbolLimit": 40,
+              "symbolOpacity": 1}  # fmt: skip
     scale = {"domain": [one for one in rows.series if any(d["color"] == one for d in rows.data)]}
     return {"color": {"field": "color", "type": "nominal", "scale": scale, "legend": legend}}
 
 
 def _line(rows: Rows) -> Spec:
-    places = len({str(one["x"]) for one in rows.data})
-    mark: Spec = {"type": "line", "strokeWidth": 2.25}
-    if places <= _POINTS:
-        mark["point"] = {"size": 28, "filled": True}
     shared = {"x": _x(rows), **_color(rows)}
-    lines = {"mark": mark, "encoding": {"y": _y(rows), "tooltip": rows.tips()}}
-    return {"encoding": shared, "layer": [*_bounds(rows, "area"), lines]}
+    line = {"mark": {"type": "line", "strokeWidth": 2.25}, "encoding": {"y": _y(rows)}}
+    layers = [*_bounds(rows, "area"), *_line_before(rows), line, *_points(rows, "y")]
+    return {"encoding": shared, "layer": layers}
+
+
+def _line_before(rows: Rows) -> list[Spec]:
+    """What was there a period before, at the same places: dashed and dimmer."""
+    if not rows.values("before"):
+        return []
+    legend = {"orient": "bottom", "title": None, "symbolType": "stroke", "symbolSize": 400}
+    dash = {"datum": _BEFORE, "type": "nominal", "scale": {"range": [[4, 4]]}, "legend": legend}
+    line = {
+        "mark": {"type": "line", "strokeWidth": 1.75, "opacity": 0.6},
+        "encoding": {"y": {**_y(rows), "field": "before"}, "strokeDash": dash},
+    }
+    return [line, *_points(rows, "before")]
+
+
+def _points(rows: Rows, field: str) -> list[Spec]:
+    """What tips belong to: dots where there are few, else places that are felt and not seen.
+
+    A line itself is one thing to the drawing: a tip of it would be that of its first value.
+    """
+    places = len({str(one["x"]) for one in rows.data})
+    if places > _POINTS and len(rows.data) > _FELT:
+        return []
+    is_seen = places <= _POINTS and field == "y"
+    mark = {"type": "point", "filled": True, "size": 28, "opacity": 1 if is_seen else 0}
+    return [{"mark": mark, "encoding": {"y": {**_y(rows), "field": field}, "tooltip": rows.tips()}}]
 
 
 def _area(rows: Rows) -> Spec:
@@ -251,11 +295,14 @@ def _heatmap(rows: Rows) -> Spec:
     ]
     shared = {
         "x": {"field": "x", "type": "ordinal", "sort": None, "title": rows.title("x"),
-              "axis": {"orient": "top", "labelAngle": 0, **_NAMES}},
+              "axis": {"orient": "top", "labelAngle": 0, "titleAnchor": "start", **_NAMES}},
         "y": {"field": "row", "type": "ordinal", "sort": None, "title": None,
               "axis": {"labelLimit": 150}},
     }  # fmt: skip
-    legend = {"title": rows.title("y"), "format": rows.scale.format, "orient": "bottom"}
+    legend = {
+        "title": rows.title("y"), "format": rows.scale.format, "orient": "bottom",
+        "gradientLength": 220, "tickCount": 5, "labelOverlap": "greedy", "labelSeparation": 8,
+    }  # fmt: skip
     color = {"field": "y", "type": "quantitative", "scale": {"zero": True}, "legend": legend}
     drawn = {"filter": "isValid(datum.y)"}
     layers: list[Spec] = [
@@ -265,7 +312,9 @@ def _heatmap(rows: Rows) -> Spec:
             "encoding": {"color": color, "tooltip": rows.tips()},
         }
     ]
-    if len(data) <= _CELLS and len({one["x"] for one in data}) <= 13 and place < 12:
+    columns = len({one["x"] for one in data if one["y"] is not None})
+    has_texts = len(data) <= _CELLS and columns <= 13 and place < 12
+    if has_texts:
         layers += [
             {
                 "transform": [drawn, {"filter": f"datum.y {operator} {middle!r}"}],
@@ -274,7 +323,13 @@ def _heatmap(rows: Rows) -> Spec:
             }
             for operator, style in (("<=", "on-light"), (">", "on-dark"))
         ]
-    return {"data": {"values": data}, "height": {"step": 26}, "encoding": shared, "layer": layers}
+    return {
+        "usermeta": {"least": _BESIDE_PX + columns * (_TEXT_PX if has_texts else _CELL_PX)},
+        "data": {"values": data},
+        "height": {"step": 26},
+        "encoding": shared,
+        "layer": layers,
+    }
 
 
 def _cell(rows: Rows, role: str, one: Spec) -> str:

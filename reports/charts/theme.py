@@ -97,8 +97,16 @@ def config(theme: Theme, width: float = 720) -> dict[str, Any]:
             "on-light": {"color": colours.ink, "fill": colours.ink, "fontSize": 11},
             "on-dark": {"color": colours.ground, "fill": colours.ground, "fontSize": 11},
             "cell": {"stroke": colours.ground, "strokeWidth": 1.5},
-            "whisker": {"stroke": colours.ink, "strokeWidth": 1.5, "opacity": 1},
+            "whisker": {"color": colours.ink, "strokeWidth": 1.5, "opacity": 1},
             "band": {"fill": colours.series[0], "fillOpacity": 0.32},
+            "noted": {"color": colours.soft, "strokeWidth": 1},
+            "note": {"color": colours.ink, "fill": colours.ink, "fontSize": 11},
+            "note-ground": {
+                "fill": colours.ground,
+                "stroke": colours.ground,
+                "strokeWidth": 4,
+                "opacity": 0.85,
+            },
             "node": {"fill": colours.series[0]},
         },
     }

@@ -16,9 +16,11 @@ from typing import Any
 
 from reports.insights.filters import COLUMNS, Bindings, expression
 from reports.insights.source import Source
+from reports.insights.trend_metric import BUILT_IN, name_of
 from reports.present import when
 from reports.warehouse.engine import Warehouse
 from transforms.grid import day_span_us
+from transforms.metrics import METRICS
 
 _SQL = {
     p.stem.removeprefix("vocabulary_"): p.read_text()
@@ -30,10 +32,11 @@ _MOST_PROPERTIES, _MOST_VALUES, _DEPTH = 300, 50, 3
 
 
 def vocabulary(warehouse: Warehouse, source: Source) -> dict[str, Any]:
-    """{"events": [{name, events}], "properties": [{name, seen, example}], "sample", "as_of"}.
+    """{"events": [{name, events}], "properties": [{name, seen, example}],
+    "metrics": [{name, title, own}], "sample", "as_of"}.
 
     Events of the last 90 days that have any, most frequent first; `seen`: in how many of the
-    `sample` recent events.
+    `sample` recent events; metrics: those that a trend can name, built-in and of the project's own.
     """
     names = warehouse.read(source.project, _SQL["events"], tables=("daily",))
     rows, as_of = _sample(warehouse, source)
@@ -57,6 +60,10 @@ def vocabulary(warehouse: Warehouse, source: Source) -> dict[str, Any]:
     return {
         "events": [{"name": name, "events": count} for name, count in events.items()],
         "properties": [*properties, *columns],
+        "metrics": [
+            *({"name": name, "title": METRICS[name].title, "own": False} for name in BUILT_IN),
+            *({"name": m.name, "title": name_of(m), "own": True} for m in source.own_metrics()),
+        ],
         "sample": len(rows),
         "as_of": when(as_of, source.zone),
     }

@@ -15,7 +15,7 @@ from reports.insights.question import Filter, Identity, Operator, QuestionError,
 from transforms.cohorts import Branch, Leaf, Times, Tree
 
 MOST_LEAVES, MOST_DEPTH = 50, 8
-MOST_SQL = 100_000  # characters
+MOST_SQL, MOST_DESCRIPTION = 100_000, 1_000  # characters
 _SOME_DAY = date(2026, 1, 1)
 LIST_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -117,7 +117,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     rule: Rule
     identity: Identity = "person"
-    description: Annotated[str, Meta(max_length=1_000)] = ""
+    description: Annotated[str, Meta(max_length=MOST_DESCRIPTION)] = ""
 
 
 def read(value: Any) -> Definition:

@@ -10,14 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from catalog.job_runs import Run, RunBook
 from catalog.settings import Settings
-from reports.health import checks
+from reports.health import checks, of_project
 from reports.health.checks import DAY_US, Asked, Check, Flow, State
 from reports.ledger import Books
 from reports.live.store import LiveStore
@@ -28,16 +28,29 @@ log = logging.getLogger(__name__)
 HTTP_S, PATIENCE_S = 1.0, 2.0
 _MOST_BODY = 4 << 20
 _RUNS_SHOWN = 50
+# Parts that speak of the whole system; those that are not here speak of the project already.
+# `flow` is what a look at the archive is called that failed.
+_NARROWED: Mapping[str, Callable[[Check], Check]] = {
+    "collector": of_project.shared,
+    "pipeline": of_project.shared,
+    "flow": of_project.state_only,
+    "schedule": of_project.schedule,
+    "disk": of_project.state_only,
+}
 _LEDGER_PATIENCE_S = 1_800  # the schedule draws up the books every ten looks
 
 
 @dataclass(frozen=True)
 class Health:
-    """state: of the part that is worst off; runs: of scheduled jobs, newest first."""
+    """state: of the part that is worst off; runs: of scheduled jobs, newest first.
+
+    note: what of it is hidden, and from whom; "" where nothing is
+    """
 
     state: State
     checks: list[Check]
     runs: list[Run]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,12 +78,15 @@ class Probes:
         self._last: _Counted | None = None
         self._rate: float | None = None
 
-    def look(self, project: str, now: int) -> Health:
-        """Every part, as it is now (us). Never raises for what a part does."""
+    def look(self, project: str, now: int, *, whole: bool = True) -> Health:
+        """Every part, as it is now (us). Never raises for what a part does.
+
+        whole: with numbers over all projects, and the runs of jobs; else those of this one only
+        """
         parts: dict[tuple[str, str], Callable[[], list[Check]]] = {
             ("collector", "Collector"): lambda: [self._collector(now)],
             ("pipeline", "Pipeline"): lambda: [self._pipeline()],
-            ("flow", "Archive and exact table"): lambda: self._flow(project, now),
+            ("flow", "Archive and exact table"): lambda: self._flow(project, now, whole=whole),
             ("ledger", "Ledger"): lambda: self._ledger(project, now),
             ("schedule", "Schedule"): lambda: [self._schedule(now)],
             ("disk", "Disk"): lambda: [self._disk()],
@@ -78,6 +94,9 @@ class Probes:
         asked = {key: self._pool.submit(look) for key, look in parts.items()}
         wait(asked.values(), timeout=PATIENCE_S)
         found = [one for key, future in asked.items() for one in _told(key, future)]
+        if not whole:
+            narrowed = [_narrowed(check) for check in found]
+            return Health(checks.worst(narrowed), narrowed, [], of_project.RUNS_HIDDEN)
         runs = RunBook(self._settings.path("runs")).runs(_RUNS_SHOWN)
         return Health(checks.worst(found), found, runs)
 
@@ -115,11 +134,14 @@ class Probes:
         answer = ask(f"http://127.0.0.1:{port}/health") if port else None
         return checks.pipeline(port, answer)
 
-    def _flow(self, project: str, now: int) -> list[Check]:
-        events = self._warehouse.files.of(EVENTS)
+    def _flow(self, project: str, now: int, *, whole: bool) -> list[Check]:
+        events, own = self._warehouse.files.of(EVENTS), self._books.of(project)
         updated_at = LiveStore(self._live_path, project).progress().updated_at
         size = checks.size(events.rows, events.bytes, len(events.days))
-        live = checks.live(updated_at, events.received_until, now)
+        if not whole:
+            size = of_project.size(size, own)
+        # Events of another project say nothing of this one's live numbers.
+        live = checks.live(updated_at, own.received_until, now)
         if not self._settings.bus.startswith("spool"):
             why = "what waits on this bus cannot be counted from here"
             return [
@@ -137,6 +159,9 @@ class Probes:
             uncounted_since=self._uncounted_since(),
         )
         archive = checks.archive(flow, now, self._settings.archive_every_s)
+        if not whole:
+            archive = of_project.archive(archive, own, now)
+            flow = replace(flow, uncounted=max(0, own.uncounted))
         return [archive, checks.exact(flow, now, self._settings.rollup_every_s), live, size]
 
     def _uncounted_since(self) -> int | None:
@@ -176,6 +201,11 @@ class Probes:
             place = place.parent
         found = shutil.disk_usage(place)
         return checks.disk(found.free, found.total)
+
+
+def _narrowed(check: Check) -> Check:
+    narrow = _NARROWED.get(check.name)
+    return check if narrow is None else narrow(check)
 
 
 def _told(key: tuple[str, str], future: Future[list[Check]]) -> list[Check]:

@@ -15,6 +15,7 @@ from catalog.settings import Settings
 from reports.access.needs import needs
 from reports.access.parts import caller
 from reports.access.record import record
+from reports.access.scope import sees_all_projects
 from reports.health import error_pages, quality_pages
 from reports.health.letters import PAGE_ROWS, STATES, Chosen, LetterError, one, page_of
 from reports.health.probes import Health, Probes
@@ -82,21 +83,23 @@ def health_page(project: str) -> str:
 @bp.get("/api/health")
 @needs("viewer")
 def health_json(project: str) -> Response:
-    """{"state", "checks": [{name, title, state, said, remedy, figures}], "runs": [...]}.
+    """{"state", "checks": [{name, title, state, said, remedy, figures}], "runs": [...], "note"}.
 
     state is ok, unknown, late or down: that of the part that is worst off. What could not be looked
-    at is unknown, and never ok.
+    at is unknown, and never ok. Numbers over all projects, and runs, are for admins of everything;
+    `note` says so to others.
     """
     return jsonify(_health(project))
 
 
 def _health(project: str) -> dict[str, Any]:
     zone, now = zone_of(project), _now()
-    found: Health = _with().probes.look(project, now)
+    found: Health = _with().probes.look(project, now, whole=sees_all_projects())
     return {
         "state": found.state,
         "as_of": when(now, zone),
         "time_zone": zone,
+        "note": found.note,
         "checks": [asdict(check) for check in found.checks],
         "runs": [
             {

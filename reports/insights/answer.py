@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 # time: ISO day or instant in the project's zone; label: text; count, money (minor units, with a
@@ -30,6 +31,8 @@ class Chart:
     x, y:     columns on the axes; of a heatmap x and `row` make the cell and y its colour
     color:    column that tells series apart
     row:      column of a heatmap's rows, or where a flow comes from (x: where it goes to)
+    before:   column of what y was in the period that it is compared to: a second, dashed line
+    grain:    how long a period of x is, where x has the first days of periods; empty: a day
     x_title, y_title: titles where the columns' own do not fit
     """
 
@@ -38,6 +41,8 @@ class Chart:
     y: str = ""
     color: str = ""
     row: str = ""
+    before: str = ""
+    grain: Literal["", "hour", "day", "week", "month"] = ""
     x_title: str = ""
     y_title: str = ""
 
@@ -65,6 +70,7 @@ class Table:
 class Answer:
     """A table and what is to be said of all its numbers.
 
+    days:           first and last day asked for
     as_of:          when what it was read from was last written, us
     complete_until: events received up to here are in it, us
     zone:           time zone of its days
@@ -74,6 +80,7 @@ class Answer:
     kind: str
     question: dict[str, Any]
     table: Table
+    days: tuple[date, date]
     as_of: int | None
     complete_until: int | None
     zone: str

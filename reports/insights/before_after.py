@@ -112,7 +112,7 @@ def _launch(question: BeforeAfter, source: Source) -> date:
             f"launch={question.launch!r} and annotation={question.annotation!r}: give one of them"
         )
     if question.annotation:
-        found = source.annotation(source.project, question.annotation)
+        found = source.annotations().get(question.annotation)
         if found is None:
             raise QuestionError(
                 f"annotation={question.annotation!r}: there is none of that name in "

@@ -139,30 +139,9 @@ _COLUMNS = (
 
 def people(question: FunnelPeople, source: Source) -> Table:
     """Ids of people, in order, a page at a time. Raises QuestionError, QueryFailed."""
-    count = len(question.steps)
-    if question.step > count:
-        raise QuestionError(f"step={question.step}: the funnel has {count} steps")
-    if question.outcome == "dropped" and question.step == count:
-        raise QuestionError(
-            f"step={question.step} is the last one: nobody drops out after it; ask for the step "
-            'before, or for outcome="reached"'
-        )
-    _, read = _attempts(question, source)
-    found = read.attempts
-    is_dropped = question.outcome == "dropped"
-    there = found.reached == question.step if is_dropped else found.reached >= question.step
-    keys = found.person[there]
-    at = {int(key): times for key, times in zip(keys, found.times[there], strict=True)}
-    bind = Bindings()
-    chosen = source.give(pa.table({"key": pa.array(keys)}))
-    events = source.events(question, bind, source.span(question))
-    more = f"AND e.person > {bind.add(question.after)}" if question.after else ""
-    page = source.read(
-        f"SELECT e.person AS person, any_value(hash(e.person)) AS key FROM {events} AS e "
-        f"WHERE hash(e.person) IN (SELECT key FROM {chosen}) {more} "
-        f"GROUP BY e.person ORDER BY e.person LIMIT {question.limit}",
-        bind,
-    )
+    keys, taken_at = _there(question, source)
+    at = {int(key): times for key, times in zip(keys, taken_at, strict=True)}
+    page = _named(question, source, keys, question.limit)
     rows = []
     for person, key in zip(*(page[name].to_pylist() for name in ("person", "key")), strict=True):
         times = at[key]
@@ -178,6 +157,45 @@ def people(question: FunnelPeople, source: Source) -> Table:
         notes.append(f"A page of {question.limit:,}: the next one begins after the last person.")
     totals: tuple[tuple[str, Any, Unit], ...] = (("People", len(keys), "count"),)
     return Table(columns, rows, Chart("table"), totals, tuple(notes))
+
+
+def everybody(question: FunnelPeople, source: Source) -> list[str]:
+    """Ids of all of them, in order, whatever `limit` and `after` are."""
+    keys, _ = _there(question, source)
+    whole = msgspec.structs.replace(question, after="")
+    return [str(person) for person in _named(whole, source, keys)["person"].to_pylist()]
+
+
+def _there(question: FunnelPeople, source: Source) -> tuple[Any, Any]:
+    """Hashes of the people, and when each took each step, us. Raises QuestionError, QueryFailed."""
+    count = len(question.steps)
+    if question.step > count:
+        raise QuestionError(f"step={question.step}: the funnel has {count} steps")
+    if question.outcome == "dropped" and question.step == count:
+        raise QuestionError(
+            f"step={question.step} is the last one: nobody drops out after it; ask for the step "
+            'before, or for outcome="reached"'
+        )
+    _, read = _attempts(question, source)
+    found = read.attempts
+    is_dropped = question.outcome == "dropped"
+    there = found.reached == question.step if is_dropped else found.reached >= question.step
+    return found.person[there], found.times[there]
+
+
+def _named(question: FunnelPeople, source: Source, keys: Any, limit: int | None = None) -> pa.Table:
+    """Columns `person` and `key` of the people with these hashes, in the order of their ids."""
+    bind = Bindings()
+    chosen = source.give(pa.table({"key": pa.array(keys)}))
+    events = source.events(question, bind, source.span(question))
+    more = f"AND e.person > {bind.add(question.after)}" if question.after else ""
+    page = f"LIMIT {limit}" if limit is not None else ""
+    return source.read(
+        f"SELECT e.person AS person, any_value(hash(e.person)) AS key FROM {events} AS e "
+        f"WHERE hash(e.person) IN (SELECT key FROM {chosen}) {more} "
+        f"GROUP BY e.person ORDER BY e.person {page}",
+        bind,
+    )
 
 
 def step_titles(question: FunnelQuestion) -> list[str]:

@@ -51,6 +51,7 @@ def ask(kind: str, value: Any, source: Source) -> Answer:
         kind=kind,
         question=msgspec.to_builtins(question),
         table=table,
+        days=source.days(question),
         as_of=source.as_of,
         complete_until=source.complete_until,
         zone=source.zone,

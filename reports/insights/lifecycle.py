@@ -59,7 +59,14 @@ def answer(question: LifecycleQuestion, source: Source) -> Table:
         "in the period before and silent in this one; not known until it is over.",
         *remarks(source, periods, before=1),
     )
-    chart = Chart("stacked_bar", x="period", y="change", color="state", y_title="People")
+    chart = Chart(
+        "stacked_bar",
+        x="period",
+        y="change",
+        color="state",
+        grain=question.period,
+        y_title="People",
+    )
     return Table(columns, list(rows), chart, notes=notes)
 
 

@@ -250,8 +250,8 @@ def _split_title(question: Revenue) -> str:
 
 def _chart(question: Revenue) -> Chart:
     if question.split == "nothing":
-        return Chart("line", x="time", y="net", color="currency")
-    return Chart("stacked_bar", x="time", y="net", color="value")
+        return Chart("line", x="time", y="net", color="currency", grain=question.by)
+    return Chart("stacked_bar", x="time", y="net", color="value", grain=question.by)
 
 
 def _totals(totals: pl.DataFrame, rows: pl.DataFrame) -> list[tuple[str, Any, Unit]]:

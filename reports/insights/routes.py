@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 import reports.insights.all  # noqa: F401 - registers the kinds
 from reports.access.needs import needs
-from reports.annotated import annotated_day
+from reports.annotated import annotated_days
 from reports.cohorts.routes import cohort_table
 from reports.insights.answer import Answer
 from reports.insights.kinds import KINDS, ask
@@ -30,7 +30,7 @@ def source_of(project: str) -> Source:
     zone = me.projects().get(project)
     if zone is None:
         abort(404, f"There is no project {project!r}. Make one: python -m catalog add-project")
-    return Source(me.warehouse, project, zone, me.clock(), cohort_table, annotated_day)
+    return Source(me.warehouse, project, zone, me.clock(), cohort_table, annotated_days, me.metrics)
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
             for title, value, unit in table.totals
         ],
         "notes": list(table.notes),
+        "days": [day.isoformat() for day in answer.days],
         "status": table.trust,
         "error": table.error,
         "as_of": when(answer.as_of, answer.zone),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import reduce
 from typing import Any
@@ -18,9 +18,11 @@ from reports.warehouse.days import ALL, Days
 from reports.warehouse.engine import Warehouse
 from schemas_avro.tables import DAILY, EVENTS
 from transforms.grid import DAY_US
+from transforms.own_metrics import MetricDefinition
 
 Cohort = Callable[[str, str], pa.Table | None]  # project, name -> column `person`; None: no such
-Annotation = Callable[[str, str], date | None]  # project, name -> its day; None: no such
+Annotations = Callable[[str], Mapping[str, date]]  # project -> days of its notes, by text
+Metrics = Callable[[str], Sequence[MetricDefinition]]  # project -> its own ones
 _IDENTITIES = {
     "person": "a person's ids joined by the identities table",
     "device": "user id, or anonymous id where there is none",
@@ -44,11 +46,12 @@ class Source:
         zone: str,
         now_us: int,
         cohort: Cohort = lambda project, name: None,
-        annotation: Annotation = lambda project, name: None,
+        annotations: Annotations = lambda project: {},
+        metrics: Metrics = lambda project: (),
     ) -> None:
         self._warehouse, self.project, self.zone = warehouse, project, zone
         self.now_us, self._cohort = now_us, cohort
-        self.annotation = annotation
+        self._annotations, self._metrics = annotations, metrics
         self.as_of: int | None = None
         self.complete_until: int | None = None
         self.elapsed_s, self.rows_read = 0.0, 0
@@ -65,6 +68,14 @@ class Source:
     def today(self) -> date:
         """The present day in the project's zone."""
         return datetime.fromtimestamp(self.now_us / 1e6, UTC).astimezone(ZoneInfo(self.zone)).date()
+
+    def annotations(self) -> Mapping[str, date]:
+        """The project's notes: text -> day."""
+        return self._annotations(self.project)
+
+    def own_metrics(self) -> Sequence[MetricDefinition]:
+        """Metrics that people of the project defined, by name."""
+        return self._metrics(self.project)
 
     def days(self, question: Question) -> tuple[date, date]:
         """First and last day asked for, both included."""

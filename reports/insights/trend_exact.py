@@ -7,20 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from reports.insights.source import Source
+from reports.insights.trend_metric import BUILT_IN, OwnSeries
 from reports.insights.trend_question import Measure, Series, TrendQuestion
 from reports.insights.trend_source import Found
 from transforms.exact import TOTAL
 from transforms.judge import TYPES
 from transforms.trends import Grid, Value
 
-_METRICS: dict[Measure, str] = {
-    "events": "events",
-    "people": "active_users",
-    "sessions": "sessions",
-    "revenue": "revenue",
-    "orders": "orders",
-    "conversion_rate": "conversion_rate",
-}
+_METRICS: dict[Measure, str] = {measure: metric for metric, measure in BUILT_IN.items()}
 _OF_PEOPLE = ("people", "sessions", "conversion_rate")
 _ADDS = ("events", "sessions", "revenue")
 
@@ -53,7 +47,7 @@ def exact_series(one: Series, question: TrendQuestion, grid: Grid, source: Sourc
 
 def _is_plain(one: Series, question: TrendQuestion, source: Source) -> bool:
     """Is it a number of the registry, of everybody?"""
-    if one.measure not in _METRICS or one.event.where:
+    if isinstance(one, OwnSeries) or one.measure not in _METRICS or one.event.where:
         return False
     if question.where or question.cohort or question.breakdown:
         return False

@@ -65,6 +65,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     event:    the events that it is made of
     measure:  what of them
     property: the property that a sum, an average, a percentile and so on is of
+    metric:   a metric of the project, built-in or its own, in place of event, measure and property
     label:    how it is called
     hidden:   only formulas read it
     """
@@ -72,13 +73,18 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     event: Step = Step()
     measure: Measure = "events"
     property: str = ""
+    metric: Annotated[str, Meta(extra_json_schema={"x-field": "metric"})] = ""
     label: str = ""
     hidden: bool = False
 
+    def spec(self) -> MeasureSpec:
+        """What its measure is."""
+        return MEASURES[self.measure]
+
 
 def spec_of(one: Series) -> MeasureSpec:
-    """What its measure is."""
-    return MEASURES[one.measure]
+    """What the values of a series are."""
+    return one.spec()
 
 
 def title_of(one: Series) -> str:

@@ -86,7 +86,7 @@ def read_series(
         "GROUP BY GROUPING SETS ((period, code, currency), (code, currency))"
     )
     found = Found()
-    for period, code, currency, *got in _tuples(source.read(sql, bind)):
+    for period, code, currency, *got in tuples(source.read(sql, bind)):
         key, value = (code, currency), _value(one.measure, got)
         if period is None:
             found.totals[key] = value
@@ -130,16 +130,13 @@ def _rows(
     bind: Bindings,
 ) -> str:
     """SQL of the series' events: period, code, currency, and what its measure is made of."""
-    period, joined = _period(grid, source)
-    code, with_code = _code(question, split)
+    period, joined = period_of(grid, source)
+    code, with_code = code_of(question, split)
     columns, conditions, currency = [], [matches(one.event, bind)], "''"
     once = "true"
     if one.measure in ("revenue", "orders", "conversion_rate"):
-        again = repeated_orders(source, grid.span)
-        if again:
-            once = _ONCE
-            same = " AND ".join(f"again.{name} = e.{name}" for name in PLACE)
-            joined += f" LEFT JOIN {again} AS again ON {same}"
+        once, again = once_of(repeated_orders(source, grid.span))
+        joined += again
     match one.measure:
         case "people" | "events_per_person":
             columns = ["e.person"]
@@ -160,7 +157,18 @@ def _rows(
     return f"SELECT {listed}{more} FROM {events} AS e {joined} {with_code} WHERE {where}"
 
 
-def _period(grid: Grid, source: Source) -> tuple[str, str]:
+def once_of(repeated: str | None) -> tuple[str, str]:
+    """Expression of whether an event's order and money count, and the join that it needs.
+
+    repeated: as of repeated_orders
+    """
+    if not repeated:
+        return "true", ""
+    same = " AND ".join(f"again.{name} = e.{name}" for name in PLACE)
+    return _ONCE, f" LEFT JOIN {repeated} AS again ON {same}"
+
+
+def period_of(grid: Grid, source: Source) -> tuple[str, str]:
     """Expression of the number of an event's period, and the join that it needs."""
     start, unit = grid.span[0], grid.unit()
     number_of_unit = f"((epoch_us(e.event_time) - {start}) // {unit})"
@@ -171,7 +179,7 @@ def _period(grid: Grid, source: Source) -> tuple[str, str]:
     return "units.period", f"JOIN {source.give(units)} AS units ON units.unit = {number_of_unit}"
 
 
-def _code(question: TrendQuestion, split: Split | None) -> tuple[str, str]:
+def code_of(question: TrendQuestion, split: Split | None) -> tuple[str, str]:
     """Expression of the code of an event's value, and the join that it needs."""
     if split is None:
         return "0", ""
@@ -189,7 +197,7 @@ def _so_far(column: str, rows: str, bind: Bindings, grid: Grid, source: Source) 
         f"WHERE {column} IS NOT NULL GROUP BY code, {column}) GROUP BY period, code"
     )
     found = Found()
-    for period, code, seen in _tuples(source.read(sql, bind)):
+    for period, code, seen in tuples(source.read(sql, bind)):
         found.values.setdefault((code, ""), [0] * len(grid.periods))[period] = seen
     for key, new in found.values.items():
         found.totals[key] = cumulative(new)[-1]
@@ -205,7 +213,7 @@ def _sessions(
     days_before = date.fromisoformat(grid.periods[0].label[:10]) - timedelta(days=2)
     span = (day_span_us(days_before, zone)[0], end)
     everything = msgspec.structs.replace(question, where=())
-    code, joined = _code(question, split)
+    code, joined = code_of(question, split)
     hit = f"{matches(one.event, bind)} AND {all_of(question.where, bind)}"
     events = source.events(everything, bind, span)
     sql = (
@@ -231,5 +239,6 @@ def _sessions(
     return found
 
 
-def _tuples(table: pa.Table) -> Sequence[tuple[Any, ...]]:
+def tuples(table: pa.Table) -> Sequence[tuple[Any, ...]]:
+    """Its rows."""
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))

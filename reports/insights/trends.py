@@ -15,6 +15,7 @@ from reports.insights.kinds import Kind, register
 from reports.insights.question import QuestionError
 from reports.insights.source import Source
 from reports.insights.trend_exact import exact_series
+from reports.insights.trend_metric import values_of, with_metrics
 from reports.insights.trend_question import (
     LETTERS,
     Series,
@@ -23,7 +24,7 @@ from reports.insights.trend_question import (
     spec_of,
     title_of,
 )
-from reports.insights.trend_source import REST, Found, Key, Split, read_series, split_of
+from reports.insights.trend_source import REST, Found, Key, Split, split_of
 from reports.present import when
 from transforms.formula import Formula
 from transforms.money import MoneyError, exponent
@@ -61,6 +62,7 @@ class Line:
 
 def answer(question: TrendQuestion, source: Source) -> Table:
     """Values by period and series. Raises QuestionError, QueryFailed."""
+    question = with_metrics(question, source)
     formulas = formulas_of(question)
     days = source.days(question)
     lines_at_most = len(question.series) * (question.top + 2 if question.breakdown else 1)
@@ -72,11 +74,13 @@ def answer(question: TrendQuestion, source: Source) -> Table:
     grid = Grid.of(days, question.grain, source.zone)
     split = split_of(question, source) if question.breakdown else None
     found, exact = _all_series(question, grid, split, source)
-    before, pairs = None, None
+    before, pairs, then = None, None, []
     if question.compare != "none":
-        before, pairs = _before(question, grid, split, source)
+        before, earlier = _before(question, grid, split, source)
+        pairs = partners(grid, earlier)
+        then = [None if at is None else earlier.periods[at].label for at in pairs]
     lines = _lines(question, formulas, found, before, split, grid, pairs)
-    return _table(question, grid, lines, _notes(question, grid, lines, exact, split, source))
+    return _table(question, grid, lines, then, _notes(question, grid, lines, exact, split, source))
 
 
 def _all_series(
@@ -88,7 +92,7 @@ def _all_series(
         known = exact_series(one, question, grid, source)
         if known is not None:
             exact.append(letter)
-        values = known or read_series(one, question, grid, split, source)
+        values = known or values_of(one, question, grid, split, source)
         empty = spec_of(one).empty
         if not values.values and not split and spec_of(one).unit != "money":
             values.values[0, ""] = [None] * len(grid.periods)
@@ -101,14 +105,14 @@ def _all_series(
 
 def _before(
     question: TrendQuestion, grid: Grid, split: Split | None, source: Source
-) -> tuple[list[Found], list[int | None]]:
-    """The same of the periods before, and which of them belongs to which."""
+) -> tuple[list[Found], Grid]:
+    """The same of the periods before, and which these are."""
     same_weekdays = question.compare == "previous_same_weekdays"
     days = days_before(source.days(question), question.grain, same_weekdays=same_weekdays)
     earlier = Grid.of(days, question.grain, source.zone)
     asked = msgspec.structs.replace(question, dates=f"{days[0]}..{days[1]}")
     found, _ = _all_series(asked, earlier, split, source)
-    return found, partners(grid, earlier)
+    return found, earlier
 
 
 def _lines(
@@ -243,7 +247,14 @@ def _operand(one: Series, found: Found, key: Key, periods: int) -> list[Value]:
     return [_whole_units(value, key[1]) for value in values] if is_money else values
 
 
-def _table(question: TrendQuestion, grid: Grid, lines: list[Line], notes: list[str]) -> Table:
+def _table(
+    question: TrendQuestion,
+    grid: Grid,
+    lines: list[Line],
+    then: list[str | None],
+    notes: list[str],
+) -> Table:
+    """A row for each line and period. then: of each period the one that it is compared to."""
     units = {line.unit for line in lines}
     unit: Unit = units.pop() if len(units) == 1 else "number"
     has_money = any(line.currency for line in lines)
@@ -254,7 +265,11 @@ def _table(question: TrendQuestion, grid: Grid, lines: list[Line], notes: list[s
         columns.append(Column("currency", "Currency", "label"))
     columns.append(Column("value", "Value", unit))
     if question.compare != "none":
-        columns += [Column("previous", "Before", unit), Column("change", "Change", "ratio")]
+        columns += [
+            Column("previous_time", f"{_GRAINS[grid.grain]}, before", "time"),
+            Column("previous", "Before", unit),
+            Column("change", "Change", "ratio"),
+        ]
     if question.moving_average > 1:
         title = f"Mean of {question.moving_average}"
         columns.append(Column("average", title, "number" if unit == "count" else unit))
@@ -268,13 +283,14 @@ def _table(question: TrendQuestion, grid: Grid, lines: list[Line], notes: list[s
             row += [line.currency] if has_money else []
             row.append(value)
             if question.compare != "none":
-                row += [line.before[at], _change(value, line.before[at])]
+                row += [then[at], line.before[at], _change(value, line.before[at])]
             if question.moving_average > 1:
                 row.append(averages[at])
             rows.append(tuple(row))
     alone = len(grid.periods) == 1
     chart = Chart("bar" if alone else "line", x="series" if alone else "time", y="value",
-                  color="series")  # fmt: skip
+                  color="series", grain=grid.grain,
+                  before="" if alone or question.compare == "none" else "previous")  # fmt: skip
     totals = [(_title(line), line.total, line.unit) for line in lines if line.total is not None]
     return Table(tuple(columns), rows, chart, tuple(totals[:12]), tuple(notes))
 

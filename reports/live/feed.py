@@ -1,4 +1,4 @@
-"""Pushes live numbers to pages: one reader a project and process, however many look.
+"""Pushes live numbers to pages: one reader a subject and process, however many look.
 
 A stream is a sequence of server-sent events (https://html.spec.whatwg.org/#server-sent-events). It
 ends by itself after STREAM_S, and the browser opens the next; so a reader that has gone is noticed,
@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -23,12 +23,13 @@ STREAM_S = 60.0
 _BEAT_S = 5.0
 _AGAIN_MS = 500
 
-Reader = Callable[[str], dict[str, Any]]
+S = TypeVar("S", bound=Hashable)
+Reader = Callable[[S], dict[str, Any]]
 
 
 @dataclass
 class _Channel:
-    """What was read last of a project, by the name of the event, with its version."""
+    """What was read last of a subject, by the name of the event, with its version."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     messages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
@@ -66,17 +67,17 @@ class _Stream:
     __del__ = close
 
 
-class Feed:
-    """Streams of all projects.
+class Feed(Generic[S]):
+    """Streams by subject: a project, or a project as some of its readers may see it.
 
     readers: event -> how it is read and how often, in s. An event is sent when it has changed.
     """
 
     def __init__(
-        self, readers: Mapping[str, tuple[Reader, float]], stream_s: float = STREAM_S
+        self, readers: Mapping[str, tuple[Reader[S], float]], stream_s: float = STREAM_S
     ) -> None:
         self._readers, self._stream_s = dict(readers), stream_s
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[S, _Channel] = {}
         self._lock = threading.Lock()
 
     @property
@@ -85,17 +86,17 @@ class Feed:
         with self._lock:
             return sum(channel.looking for channel in self._channels.values())
 
-    def stream(self, project: str) -> Iterator[bytes]:
-        """Events of a project until the stream is over. Raises TooMany, at once."""
+    def stream(self, subject: S) -> Iterator[bytes]:
+        """Events of a subject until the stream is over. Raises TooMany, at once."""
         with self._lock:
             if sum(channel.looking for channel in self._channels.values()) >= MOST_STREAMS:
                 raise TooMany
-            channel = self._channels.setdefault(project, _Channel())
+            channel = self._channels.setdefault(subject, _Channel())
             channel.looking += 1
             if not channel.is_read:
                 channel.is_read = True
                 threading.Thread(
-                    target=self._read, args=(project, channel), daemon=True, name=f"live-{project}"
+                    target=self._read, args=(subject, channel), daemon=True, name=f"live-{subject}"
                 ).start()
         return _Stream(self._events(channel), lambda: self._left(channel))
 
@@ -115,16 +116,16 @@ class Feed:
             # A line of its own, so that both ends notice when the other has gone.
             yield b"".join(_event(name, body) for name, (_, body) in new) or b": beat\n\n"
 
-    def _read(self, project: str, channel: _Channel) -> None:
+    def _read(self, subject: S, channel: _Channel) -> None:
         """Read for as long as somebody looks."""
         due = dict.fromkeys(self._readers, 0.0)
-        while self._goes_on(project, channel):
+        while self._goes_on(subject, channel):
             for name, (read, every_s) in self._readers.items():
                 if time.monotonic() < due[name]:
                     continue
                 due[name] = time.monotonic() + every_s
                 try:
-                    body = msgspec.json.encode(read(project))
+                    body = msgspec.json.encode(read(subject))
                 except Exception as error:
                     log.exception("live numbers could not be read: %s", type(error).__name__)
                     body = msgspec.json.encode({"message": f"{name} cannot be read now"})
@@ -132,12 +133,12 @@ class Feed:
                 self._publish(channel, name, body)
             time.sleep(max(0.05, min(due.values()) - time.monotonic()))
 
-    def _goes_on(self, project: str, channel: _Channel) -> bool:
+    def _goes_on(self, subject: S, channel: _Channel) -> bool:
         with self._lock:
             if channel.looking:
                 return True
             channel.is_read = False
-            self._channels.pop(project, None)
+            self._channels.pop(subject, None)
             return False
 
     @staticmethod

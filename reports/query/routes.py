@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify
 from flask.typing import ResponseReturnValue
@@ -13,8 +12,10 @@ from catalog.documents import Documents
 from catalog.settings import Settings
 from catalog.store import Catalog
 from reports.access.needs import needs
+from reports.access.scope import sees_all_projects
 from reports.present import when
 from reports.query import job_routes, openapi, saved
+from reports.query.estimated import estimated
 from reports.query.here import Ask, Collaborators, asked, me, page, takes, user, zone_of
 from reports.query.jobs import Jobs
 from reports.query.layout import laid_out
@@ -90,12 +91,13 @@ def estimate_json(project: str) -> Response:
     """Rows and compressed bytes that a query would read, by table, and the engine's plan.
 
     413 where it would read more than HEADWATER_SQL_MAX_BYTES; the message says how to narrow it.
+    Where there are several projects, sizes and plan are for admins of everything: null and "" for
+    others, and `note` says so.
     """
     zone_of(project)
     text, values = asked()
     found = me().warehouse.estimate(project, text, values)
-    reads: list[dict[str, Any]] = [asdict(one) for one in found.reads]
-    return jsonify(rows=found.rows, bytes=found.bytes, tables=reads, plan=found.plan)
+    return jsonify(estimated(found, whole=sees_all_projects()))
 
 
 @bp.post("/p/<project>/api/sql/format")

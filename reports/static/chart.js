@@ -1,9 +1,8 @@
 // Shows an answer: trust line, totals, chart, table, notes, and a menu to take it away.
 // Charts are Vega-Lite, compiled with the expression interpreter: our policy allows no eval.
 
-import { el, fresh } from "/static/dom.js";
+import { el, fresh, settled } from "/static/dom.js";
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
 let libraries;
 let themes;
 
@@ -66,25 +65,43 @@ function configOf(theme, width) {
   return { ...theme, legend: { ...theme.legend, columns } };
 }
 
-// Draw a description in an element; again when the theme changes.
+// A chart of many columns is as wide as they need; then its frame scrolls, by keys too.
+function roomFor(box, least = 0) {
+  const frame = box.parentElement;
+  const room = frame.clientWidth;
+  const isWide = least > room;
+  box.style.width = isWide ? `${least}px` : "";
+  const said = { tabindex: "0", role: "region", "aria-label": "Chart, scrolls sideways" };
+  for (const [name, value] of Object.entries(said)) isWide ? frame.setAttribute(name, value) : frame.removeAttribute(name);
+  return room;
+}
+
+// All charts anew in another theme, and those whose room has changed.
+function drawAgain(wanted) {
+  for (const box of document.querySelectorAll(".vega")) if (box.again && wanted(box)) box.again();
+}
+
+document.addEventListener("theme", () => drawAgain(() => true));
+addEventListener("resize", settled(() => drawAgain((box) => box.room !== box.parentElement.clientWidth), 200));
+
+// Draw a description in an element within a frame of its own.
 export async function draw(box, spec, height) {
   const [embed, byTheme] = await vega();
-  const sized = fitted(height && typeof spec.height !== "object" ? { ...spec, height } : spec, box.clientWidth);
+  const room = roomFor(box, spec.usermeta?.least);
+  box.room = room;
+  box.again = () => draw(box, spec, height);
+  const sized = fitted(height && typeof spec.height !== "object" ? { ...spec, height } : spec, room);
   const options = {
     actions: false,
     ast: true,
     defaultStyle: false,
     renderer: "svg",
     tooltip: showTip,
-    config: configOf(byTheme[dark.matches ? "dark" : "light"], box.clientWidth),
+    config: configOf(byTheme[window.theme.shown()], room),
   };
   box.drawn?.finalize();
   box.drawn = await embed(box, sized, options);
   box.setAttribute("data-drawn", "");
-  if (!box.redraws) {
-    box.redraws = true;
-    dark.addEventListener("change", () => box.isConnected && draw(box, spec, height));
-  }
 }
 
 // All of it in a line; compact: status and time, the rest is under “About these numbers”.
@@ -96,6 +113,14 @@ export function trustLine(shown, isCompact = false) {
 function about(shown) {
   const said = [...shown.trust.slice(2), ...shown.notes].map((text) => el("li", {}, text[0].toUpperCase() + text.slice(1)));
   return said.length ? el("details", { class: "about" }, el("summary", {}, "About these numbers"), el("ul", {}, ...said)) : undefined;
+}
+
+// What happened in these days: the labels of the chart's rules, whole, for those who cannot see them.
+function noted(shown, isOpen) {
+  if (!shown.annotations?.length) return undefined;
+  const items = shown.annotations.map((one) => el("li", {}, el("time", { datetime: one.date }, one.date), " ", one.text));
+  const count = shown.annotations.length;
+  return el("details", { class: "about noted", open: isOpen }, el("summary", {}, count === 1 ? "1 annotation" : `${count} annotations`), el("ul", {}, ...items));
 }
 
 const RIGHT = new Set(["count", "money", "ratio", "number", "seconds", "bytes"]);
@@ -140,12 +165,14 @@ export async function show(box, shown, options = {}) {
   const trust = trustLine(shown, options.compact);
   const parts = options.compact ? [totals(shown)] : [trust, totals(shown)];
   if (isEmpty) parts.push(el("p", { class: "empty" }, options.empty ?? NOTHING));
-  if (hasChart) parts.push(chart);
+  if (hasChart) parts.push(el("div", { class: "sideways" }, chart));
   if (shown.row_count && !hasChart) parts.push(table(shown, `${title}: table`));
   if (options.compact) parts.push(trust);
   else for (const note of shown.notes) parts.push(el("p", { class: "note" }, note));
+  if (!options.compact) parts.push(noted(shown, true));
   parts.push(el("div", { class: "foot" },
     shown.row_count > 0 && hasChart && el("details", { class: "astable" }, el("summary", {}, "As a table"), table(shown, `${title}: table`)),
+    options.compact && noted(shown, false),
     options.compact && about(shown),
     options.pictures && !isEmpty && menu(options.pictures)));
   box.querySelectorAll(".vega").forEach((old) => old.drawn?.finalize());

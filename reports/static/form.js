@@ -69,16 +69,20 @@ class Form {
     this.properties = fresh("properties");
     const events = el("datalist", { id: this.events });
     const properties = el("datalist", { id: this.properties });
+    this.metrics = fresh("metrics");
+    const metrics = el("datalist", { id: this.metrics });
     this.suggest = (vocabulary) => {
       events.replaceChildren(...vocabulary.events.map((one) =>
         el("option", { value: one.name }, one.events === null ? "" : `${one.events.toLocaleString("en-GB")} events`)));
       properties.replaceChildren(...vocabulary.properties.map((one) =>
         el("option", { value: one.name }, one.example ? `e.g. ${one.example}` : "")));
+      metrics.replaceChildren(...vocabulary.metrics.map((one) =>
+        el("option", { value: one.name }, one.own ? `${one.title} (your own)` : one.title)));
     };
     const question = this.resolve(given.schema);
     const own = ordered(question).filter((name) => !COMMON.includes(name));
     this.fields = this.struct(question, given.value, [...own, ...COMMON.filter((n) => n in question.properties)]);
-    root.replaceChildren(events, properties, this.fields.node);
+    root.replaceChildren(events, properties, metrics, this.fields.node);
     // Suggestions may come late: nobody waits for them.
     get(`/p/${this.project}/api/vocabulary`).then(this.suggest, () => {});
   }
@@ -153,6 +157,7 @@ class Form {
     if (schema.type === "string") {
       if (hint === "event" || (isStep && name === "name") || /(^|_)event$/.test(name)) return this.line(title, help, value, isOptional, { list: this.events, placeholder: isOptional ? "Any event" : "" });
       if (hint === "property" || ["property", "breakdown"].includes(name) || /_property$/.test(name)) return this.line(title, help, value, isOptional, { list: this.properties, placeholder: "None" });
+      if (hint === "metric") return this.line(title, help, value, isOptional, { list: this.metrics, placeholder: "None" });
       if (hint === "text") return this.line(title, help, value, isOptional, { rows: 3 });
       return this.line(title, help, value, isOptional, { suggest: schema["x-suggest"] });
     }

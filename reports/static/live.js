@@ -79,15 +79,25 @@ function showLive(live) {
   drawTop(live.top_events);
 }
 
+function verdict(ledger) {
+  if (ledger.balanced) return "✓ Every event answered 200 is counted.";
+  if (ledger.in_flight === null) return "No books were drawn up of this project yet.";
+  const underWay = ledger.in_flight + ledger.uncounted;
+  return underWay > 0
+    ? `${number.format(underWay)} events are under way.`
+    : "The books do not add up: see the health page.";
+}
+
 function showLedger(ledger) {
   for (const id of ["accepted", "imported", "archived", "in_flight", "counted", "repeats", "uncounted", "dead_lettered"]) {
-    text(id, number.format(ledger[id]));
+    text(id, ledger[id] === null ? "–" : number.format(ledger[id]));
   }
-  text("ledger-stamp", `${ledger.status} · as of ${clock(ledger.as_of)}`);
+  const books = ledger.books_as_of ? ` · books of ${clock(ledger.books_as_of)}` : "";
+  text("ledger-stamp", `${ledger.status} · as of ${clock(ledger.as_of)}${books}`);
+  text("ledger-note", ledger.note);
+  $("ledger-note").hidden = !ledger.note;
   $("verdict").classList.toggle("good", ledger.balanced);
-  text("verdict", ledger.balanced
-    ? "✓ Every event answered 200 is counted."
-    : `${number.format(ledger.in_flight + ledger.uncounted)} events are under way.`);
+  text("verdict", verdict(ledger));
 }
 
 const SHOW = { live: showLive, ledger: showLedger };

@@ -1,4 +1,13 @@
-// Every page: the menu on narrow screens.
+// Every page: the choice of theme, and the menu on narrow screens.
+
+const themes = document.getElementById("theme");
+if (themes) {
+  const show = () => { themes.value = window.theme.chosen(); };
+  themes.addEventListener("change", () => window.theme.choose(themes.value));
+  document.addEventListener("theme", show);
+  show();
+  themes.closest("label").hidden = false; // it does nothing without scripts
+}
 
 const button = document.getElementById("menu");
 const pages = document.getElementById("pages");

@@ -146,10 +146,13 @@ async function check() {
   clear();
   try {
     const found = await post(`${api}/estimate`, { sql: box.value, parameters: given.values() });
-    const tables = found.tables.map((one) => `${one.table}: ${one.files} of ${one.of_files} files`);
+    // Sizes of files that hold other projects, too, are not for everybody.
+    const seen = found.tables.filter((one) => one.files !== null);
+    const tables = seen.map((one) => `${one.table}: ${one.files} of ${one.of_files} files`);
     const of = tables.length ? ` (${tables.join("; ")})` : "";
-    $("reads-text").textContent = `At most ${found.rows.toLocaleString("en-GB")} rows, ${size(found.bytes)}${of}.`;
+    $("reads-text").textContent = found.note || `At most ${found.rows.toLocaleString("en-GB")} rows, ${size(found.bytes)}${of}.`;
     $("plan").textContent = found.plan;
+    $("plan").closest("details").hidden = !found.plan;
     $("reads").hidden = false;
   } catch (problem) {
     fail(problem);

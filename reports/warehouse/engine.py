@@ -250,7 +250,7 @@ class Warehouse:
                 return
         largest = max(reads, key=lambda one: one.bytes).table
         raise TooLarge(
-            f"it would read {_mb(size)} of at most {_mb(most)} (HEADWATER_SQL_MAX_BYTES); narrow "
+            f"it would read more than {_mb(most)} (HEADWATER_SQL_MAX_BYTES); narrow "
             f"the days with WHERE {TABLES[largest].day_of} >= … on {largest}, or name fewer columns"
         )
 

@@ -21,6 +21,7 @@ from beam_pipelines.connectors.warehouse import Added, Warehouse
 from beam_pipelines.jobs import compact, retention, rollup
 from beam_pipelines.options import CompactOptions, RetentionOptions, RollupOptions, parse
 from catalog import policies
+from catalog.audit import Audit
 from catalog.settings import read
 from catalog.store import Catalog
 from collector.bus.segments import SegmentWriter
@@ -110,6 +111,37 @@ def test_what_is_too_old_goes_and_nothing_else(world: World) -> None:
     again = world.warehouse.table(EVENTS).current_snapshot()
     world.run()
     assert world.warehouse.table(EVENTS).current_snapshot() == again
+
+
+def audit_days(world: World) -> list[tuple[str, int]]:
+    """Action and age in days of what is in the audit log, the oldest first."""
+    found = reversed(Audit(world.catalog).find(limit=500))
+    return [(entry.action, (TODAY - entry.at.date()).days) for entry in found]
+
+
+@pytest.mark.parametrize(("flags", "kept"), [([], 731), (["--audit_days=10"], 10)])
+def test_the_audit_log_is_kept_for_its_days(world: World, flags: list[str], kept: int) -> None:
+    for days_ago in (2000, kept + 1, kept, 1, 0):
+        at = datetime.combine(TODAY - timedelta(days=days_ago), datetime.min.time())
+        Audit(world.catalog, lambda at=at: at).add("sign-in", actor="ann@example.org")  # type: ignore[misc]
+    options, _ = parse(RetentionOptions, "retention", flags, world.config)
+    assert retention.is_due(options)
+    before = audit_days(world)
+    world.run("--dry_run", *flags)
+    assert audit_days(world) == before
+    world.run(*flags)
+    young = [("sign-in", days) for days in (kept, 1, 0)]
+    assert audit_days(world) == [*young, ("audit.prune", 0)]
+    assert not retention.is_due(options)
+    world.run(*flags)  # nothing is old any more, and nothing is written about it
+    assert audit_days(world) == [*young, ("audit.prune", 0)]
+
+
+def test_an_audit_log_of_no_days_is_refused_before_anything_goes(world: World) -> None:
+    world.add(2000)
+    with pytest.raises(UriError, match="audit_days=0"):
+        world.run("--audit_days=0")
+    assert world.rows() == {("demo", 2000): 1}
 
 
 def test_published_numbers_outlive_their_events(world: World) -> None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import vl_convert
+
+from reports.charts.bundle import VEGA_LITE
+from reports.charts.spec import vega_lite
+from reports.charts.theme import config
+
 
 def column(name: str, unit: str = "label", *, low: str = "", high: str = "") -> dict[str, str]:
     return {"name": name, "title": name.title(), "unit": unit, "low": low, "high": high}
@@ -29,6 +35,21 @@ def answer(
         "identity": "user id, or anonymous id where there is none",
         "elapsed_ms": 3,
     }
+
+
+def scene(answer: dict[str, Any], width: int = 600) -> list[dict[str, Any]]:
+    """All marks' items that the drawing library made of it."""
+    spec = {**vega_lite(answer), "width": width}
+    made = vl_convert.vegalite_to_scenegraph(spec, vl_version=VEGA_LITE, config=config("light"))
+    found: list[dict[str, Any]] = []
+
+    def walk(node: dict[str, Any], marktype: str) -> None:
+        found.append({**node, "marktype": marktype})
+        for item in node.get("items", []):
+            walk(item, node.get("marktype", marktype))
+
+    walk(made["scenegraph"], "")
+    return found
 
 
 DAYS = ["2026-03-01", "2026-03-02", "2026-03-03"]

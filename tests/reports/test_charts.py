@@ -16,7 +16,7 @@ import vl_convert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.charts.bundle import VEGA_LITE, Bundle
+from reports.charts.bundle import Bundle
 from reports.charts.drawn import drawn, trust_line
 from reports.charts.flow import layout, links_of
 from reports.charts.picture import Box, chart_svg, converted, sheet
@@ -25,24 +25,9 @@ from reports.charts.spec import vega_lite
 from reports.charts.theme import COLOURS, THEMES, Theme, config
 from reports.charts.values import duration, number_of, text, total_text, wall_clock_ms
 from tests.reports import charted
-from tests.reports.charted import answer, column
+from tests.reports.charted import answer, column, scene
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def scene(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """All marks' items that the drawing library made of it."""
-    spec = {**vega_lite(answer), "width": 600}
-    made = vl_convert.vegalite_to_scenegraph(spec, vl_version=VEGA_LITE, config=config("light"))
-    found: list[dict[str, Any]] = []
-
-    def walk(node: dict[str, Any], marktype: str) -> None:
-        found.append({**node, "marktype": marktype})
-        for item in node.get("items", []):
-            walk(item, node.get("marktype", marktype))
-
-    walk(made["scenegraph"], "")
-    return found
 
 
 def bars(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def table(directory: Path, now: int = NOW, **question: Any) -> Table:
     warehouse = Warehouse(world.settings(directory), lambda project: (None, None))  # type: ignore[arg-type,return-value]
     source = Source(
         warehouse, "demo", "Europe/London", now,
-        annotation=lambda project, text: {"New checkout": LAUNCH}.get(text),
+        annotations=lambda project: {"New checkout": LAUNCH},
     )  # fmt: skip
     given = {"dates": f"{FIRST}..{LAST}", "launch": str(LAUNCH), **question}
     return ask("before_after", given, source).table

@@ -277,10 +277,13 @@ def test_the_periods_before_stand_beside(warehouse: Warehouse) -> None:
     whole = lines(ask(warehouse, {"event": {"name": "view"}}))["", ""]
     assert lines(table)["", ""] == whole[3:]
     assert lines(table, "previous")["", ""] == whole[1:3]
+    assert lines(table, "previous_time")["", ""] == ["2026-10-24", "2026-10-25"]
+    assert (table.chart.before, table.chart.grain) == ("previous", "day")
     change = [(now - then) / then for now, then in zip(whole[3:], whole[1:3], strict=True)]
     assert lines(table, "change")["", ""] == pytest.approx(change)
     same = ask(warehouse, {}, dates="2026-10-30..2026-10-30", compare="previous_same_weekdays")
     assert lines(same, "previous")["", ""] == [len(of_period(SETTLED, "day")[0])]
+    assert same.chart.before == ""  # one period is no line
 
 
 def test_formulas_are_worked_out_for_each_value_and_currency(warehouse: Warehouse) -> None:
