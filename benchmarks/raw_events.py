@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_pipelines.connectors.exact_tables import days_filter, replace_rows, write_rows
+from beam_pipelines.connectors.maintenance import ROW_GROUP_ROWS
 from beam_pipelines.connectors.warehouse import Added, Warehouse
 from catalog.store import Catalog
 from schemas_avro import derive, load
 from schemas_avro.tables import EVENTS, NAMESPACE, REPEATS
 from transforms.positions import Positions
 from transforms.repeats import REPEAT_KINDS
+from transforms.settled import AROUND_DAYS, COPIES, ONCE, mark_of, suffix
 
 FIRST, PROJECT = date(2026, 5, 4), "shop"  # a Monday
 FILE_ROWS = 1_000_000  # some 80 MB, as compaction makes them
@@ -64,7 +69,8 @@ FROM (
 def archive(directory: Path, events: int, days: int, people: int) -> list[str]:
     """Make an archive of so many events on so many days; the paths of its files.
 
-    One row in 200 is a copy of another, and table `repeats` says so, as after a rollup.
+    One row in 200 is a copy of another, and table `repeats` says so; files are as compaction makes
+    them after a rollup.
     """
     warehouse = Warehouse(f"{directory}/archive")
     Path(directory, "archive", NAMESPACE, EVENTS.name, "data").mkdir(parents=True)
@@ -75,14 +81,23 @@ def archive(directory: Path, events: int, days: int, people: int) -> list[str]:
         for first in range(day * a_day, min(events, (day + 1) * a_day), FILE_ROWS):
             last = min(first + FILE_ROWS, (day + 1) * a_day, events)
             pieces.append((str(directory), len(pieces), day, first, last, people))
+    repeats = _repeats(warehouse, pieces)
+    marks = [
+        mark_of(file for other, file in repeats if abs(day - other) <= AROUND_DAYS)
+        for _, _, day, *_ in pieces
+    ]
     with ProcessPoolExecutor(2) as pool:
-        paths = list(pool.map(_write, pieces))
+        paths = [path for two in pool.map(_write, pieces, marks) for path in two]
     touched = tuple((FIRST + timedelta(day)).isoformat() for day in range(days))
     positions = Positions.of([("bench-0", 0, len(pieces) - 1)])
     until = _us(days)
     files = tuple(f"file://{path}" for path in paths)
     warehouse.add(EVENTS, Added(files, positions, {PROJECT: touched}, until))
-    _say_repeats(warehouse, pieces)
+    snapshot = warehouse.table(EVENTS).current_snapshot()
+    assert snapshot is not None
+    days_of_repeats = days_filter((PROJECT, FIRST + timedelta(day)) for day, _ in repeats)
+    written = [file for _, file in repeats]
+    replace_rows(warehouse, REPEATS, written, days_of_repeats, {"": snapshot.snapshot_id})
     catalog = Catalog(f"sqlite:///{directory}/catalog.db")
     catalog.migrate()
     catalog.add_project(PROJECT, time_zone="Europe/London")
@@ -93,7 +108,8 @@ def _us(day: int) -> int:
     return (FIRST - date(1970, 1, 1)).days * 86_400_000_000 + day * 86_400_000_000
 
 
-def _write(piece: tuple[str, int, int, int, int, int]) -> str:
+def _write(piece: tuple[str, int, int, int, int, int], mark: str) -> tuple[str, str]:
+    """Two files: what counts, and what does not."""
     directory, seq, day, first, last, people = piece
     sql = _ROWS.format(
         project=PROJECT, day_us=_us(day), seq=seq, first=first, last=last, people=people,
@@ -101,39 +117,43 @@ def _write(piece: tuple[str, int, int, int, int, int]) -> str:
     )  # fmt: skip
     schema = derive.arrow(load("event"))
     empty = derive.duckdb_empty(load("event"))
-    name = f"{FIRST + timedelta(day)}-{seq:06d}.parquet"
-    path = Path(directory, "archive", NAMESPACE, EVENTS.name, "data", name)
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute("SET TimeZone = 'UTC'")
-        ordered = f"SELECT * FROM ({empty} UNION ALL BY NAME {sql}) ORDER BY type, event_time"
-        table = database.execute(ordered).to_arrow_table()
-    pq.write_table(table.select(schema.names).cast(schema), path, compression="zstd")
-    return str(path)
+        table = database.sql(
+            f"SELECT * FROM ({empty} UNION ALL BY NAME {sql}) ORDER BY type, event_time"
+        ).to_arrow_table()
+    table = table.select(schema.names).cast(schema)
+    copy = pc.is_in(table["row"], pa.array(_copies(first, last), pa.int32()))
+    paths = []
+    for kind, rows in ((ONCE, table.filter(pc.invert(copy))), (COPIES, table.filter(copy))):
+        name = f"{FIRST + timedelta(day)}-{seq:06d}{suffix(kind, mark)}.parquet"
+        path = Path(directory, "archive", NAMESPACE, EVENTS.name, "data", name)
+        pq.write_table(rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        paths.append(str(path))
+    return paths[0], paths[1]
 
 
-def _say_repeats(warehouse: Warehouse, pieces: list[tuple[str, int, int, int, int, int]]) -> None:
-    """The copies, as a rollup would write them down."""
-    days, rows = set(), []
-    for _, seq, day, first, last, _ in pieces:
-        of_day = FIRST + timedelta(day)
-        days.add((PROJECT, of_day))
-        copies = [n - first for n in range(first + 1, last) if n % _COPY_EVERY == 0]
-        rows.append(
-            pl.DataFrame({"row": copies}, schema={"row": pl.Int32}).with_columns(
+def _copies(first: int, last: int) -> list[int]:
+    """Rows of a piece that are copies of the one before; the first copies none."""
+    return [n - first for n in range(first + 1, last) if n % _COPY_EVERY == 0]
+
+
+def _repeats(
+    warehouse: Warehouse, pieces: list[tuple[str, int, int, int, int, int]]
+) -> list[tuple[int, str]]:
+    """Files of the copies, as a rollup would write them down, each with its day."""
+    written = []
+    for day, of_day in groupby(pieces, key=lambda piece: piece[2]):
+        rows = [
+            pl.DataFrame({"row": _copies(first, last)}, schema={"row": pl.Int32}).with_columns(
                 project=pl.lit(PROJECT),
-                day=pl.lit(of_day),
+                day=pl.lit(FIRST + timedelta(day)),
                 kind=pl.lit(REPEAT_KINDS[0]),
                 producer=pl.lit("bench-0"),
                 seq=pl.lit(seq, pl.Int64),
             )
-        )
-    frame = pl.concat(rows).select(*derive.wire(load(REPEATS.record)))
-    snapshot = warehouse.table(EVENTS).current_snapshot()
-    assert snapshot is not None
-    replace_rows(
-        warehouse,
-        REPEATS,
-        write_rows(warehouse, REPEATS, frame),
-        days_filter(days),
-        {"": snapshot.snapshot_id},
-    )
+            for _, seq, _, first, last, _ in of_day
+        ]
+        frame = pl.concat(rows).select(*derive.wire(load(REPEATS.record)))
+        written += [(day, path) for path in write_rows(warehouse, REPEATS, frame)]
+    return written

@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import parquet_files_to_data_files
 from pyiceberg.table import Table as IcebergTable
@@ -25,7 +26,9 @@ from beam_pipelines.connectors.warehouse import Warehouse, carried
 from beam_pipelines.work import work_directory
 from schemas_avro import derive, load
 from schemas_avro.tables import RETIRED, TOUCHED, Table
+from transforms.repeats import REPEAT_KINDS
 from transforms.retired import Retired
+from transforms.settled import COPIES, ONCE, kind_of, mark_of, suffix
 
 SMALL_BYTES = 64 << 20  # a file below this is worth merging
 TARGET_BYTES = 128 << 20  # a file is ended at this size, if what remains makes another
@@ -46,6 +49,11 @@ class DataFile:
     day: date
     bytes: int
     rows: int
+
+    @property
+    def holds_copies(self) -> bool:
+        """Does it hold nothing but rows that do not count?"""
+        return (kind_of(self.path) or ("", ""))[0] == COPIES
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def files_by_day(warehouse: Warehouse, spec: Table) -> dict[date, list[DataFile]
     found: dict[date, list[DataFile]] = {}
     for task in warehouse.table(spec).scan().plan_files():
         file = task.file
-        day = _EPOCH + timedelta(days=int(file.partition[0]))
+        day = _EPOCH + timedelta(days=int(file.partition[len(file.partition) - 1]))
         one = DataFile(file.file_path, day, file.file_size_in_bytes, file.record_count)
         found.setdefault(day, []).append(one)
     return {day: sorted(found[day], key=lambda f: f.path) for day in sorted(found)}
@@ -117,12 +125,15 @@ def rewrite(
     files: Sequence[DataFile],
     *,
     without: Sequence[str] = (),
+    repeats: Sequence[str] | None = None,
     memory_mb: int = 512,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Rewritten:
     """Rows of `files` (of one day) in new files, sorted by type and time; not yet in the table.
 
     without:  projects whose rows are left out
+    repeats:  files of the table of that name, which know all of these rows: what does not count by
+              them is written apart, and names of files tell so, as in `transforms.settled`
     progress: called with the rows read so far
 
     A row that is there twice, by its id, producer, seq and row, is written once. DuckDB sorts
@@ -134,27 +145,47 @@ def rewrite(
     order = [*(c for c in ("type", spec.day_of) if c in schema.names), *lineage]
     # A file of an earlier version lacks the columns that came later: they are read as null.
     query = f"""
-        SELECT {", ".join(schema.names)} FROM (
+        SELECT {", ".join(schema.names)}, {_is_copy(repeats)} AS _copy FROM (
             SELECT * FROM read_parquet($files, union_by_name = true, hive_partitioning = false)
             UNION ALL BY NAME ({derive.duckdb_empty(record)})
         ) WHERE NOT list_contains($without::VARCHAR[], project) ORDER BY {", ".join(order)}
     """
     given = {"files": [local(f.path) for f in files], "without": list(without)}
-    writer = _Writer(
-        Path(warehouse.directory, *spec.identifier, "data"), files[0].day, schema,
-        sum(f.rows for f in files),
-    )  # fmt: skip
+    if repeats:
+        given["repeats"] = list(repeats)
+    expected = sum(f.rows for f in files)
+
+    def writing(kind: str) -> _Writer:
+        ending = "" if repeats is None else suffix(kind, mark_of(repeats))
+        directory = Path(warehouse.directory, *spec.identifier, "data")
+        return _Writer(directory, files[0].day, ending, schema, expected)
+
     once = _Once(lineage)
     settings = {"memory_limit": f"{memory_mb}MB", "threads": "2"}
     with (
         work_directory(warehouse.directory) as scratch,
         duckdb.connect(config={**settings, "temp_directory": scratch}) as database,
-        writer,
+        writing(ONCE) as counted,
+        writing(COPIES) as copies,
     ):
         for batch in database.sql(query, params=given).to_arrow_reader(BATCH_ROWS):
-            writer.write(once(batch))
+            rows = once(batch)
+            copy, rows = rows["_copy"], rows.drop_columns("_copy")
+            counted.write(rows.filter(pc.invert(copy)))
+            copies.write(rows.filter(copy))
             progress(once.seen)
-    return Rewritten(writer.files, once.seen - sum(once.doubled.values()), once.doubled)
+    written = (*counted.files, *copies.files)
+    return Rewritten(written, once.seen - sum(once.doubled.values()), once.doubled)
+
+
+def _is_copy(repeats: Sequence[str] | None) -> str:
+    """SQL: is a row one that does not count?"""
+    if not repeats:
+        return "false"
+    found = (
+        f"SELECT producer, seq, row FROM read_parquet($repeats) WHERE kind = '{REPEAT_KINDS[0]}'"
+    )
+    return f"coalesce((producer, seq, row) IN ({found}), false)"
 
 
 def local(path: str) -> str:
@@ -189,11 +220,15 @@ class _Once:
 class _Writer:
     """Batches -> Parquet files between SMALL_BYTES and about twice that, but for a day's only one.
 
+    ending:   of the files' names
     expected: rows to come at most, which tells whether what remains makes a file of its own
     """
 
-    def __init__(self, directory: Path, day: date, schema: pa.Schema, expected: int) -> None:
+    def __init__(
+        self, directory: Path, day: date, ending: str, schema: pa.Schema, expected: int
+    ) -> None:
         self._directory, self._day, self._schema = directory, day, schema
+        self._ending = ending
         self._expected = expected
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
@@ -233,7 +268,8 @@ class _Writer:
         if group is None or not group.num_rows:
             return
         if self._file is None:
-            path = self._directory / f"{self._day.isoformat()}-{uuid.uuid4().hex}.parquet"
+            name = f"{self._day.isoformat()}-{uuid.uuid4().hex}{self._ending}.parquet"
+            path = self._directory / name
             self._paths.append(path)
             sink = path.open("wb")
             self._file = (path, sink, pq.ParquetWriter(sink, self._schema, **_PARQUET))

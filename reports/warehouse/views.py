@@ -24,6 +24,7 @@ from schemas_avro.tables import (
 )
 from transforms.positions import Positions
 from transforms.repeats import REPEAT_KINDS
+from transforms.settled import AROUND_DAYS, ONCE, kind_of, mark_of
 
 TABLES = {
     "events": EVENTS,
@@ -36,7 +37,6 @@ TABLES = {
     "parity": PARITY,
 }
 _SQL = {p.stem: p.read_text() for p in (Path(__file__).parent.parent / "sql").glob("view*.sql")}
-_ZONES_DAYS = 1
 _NEAR_DAYS = 2  # copies lie less than a day apart, on whichever days of UTC that is
 
 
@@ -98,45 +98,72 @@ def _events(
 ) -> tuple[str, list[str]]:
     """Each event once, and the files that takes.
 
-    What the last rollup saw is settled: it wrote down which rows are copies. What came since is
-    compared here, with itself and with what is settled of the days around.
+    What the last rollup saw is settled: it wrote down which rows are copies, and compaction puts
+    these into files of their own, which are not read. What came since is compared here, with itself
+    and with what is settled of the days around.
     """
     of_project = f"project = {quoted(project)}"
     new = now.positions - settled.positions
-    # Of later files compaction made some anew: their blocks tell what is new.
-    new_files = [path for path in now.days if path not in settled.days]
     is_new = _held(new) if settled.days or settled.positions.by_producer else "true"
+    kinds = _kinds(now, repeats)
+    # Of later files compaction made some anew: their blocks tell what is new.
+    new_files = [path for path in now.days if path not in settled.days and path not in kinds]
     wanted = parts_within(EVENTS, now.days, days)
-    old_files = [path for path in wanted if path in settled.days]
-    # A day of the project lies on two or three of UTC.
-    of_repeats = parts_within(REPEATS, repeats.days, days.wider(_ZONES_DAYS))
-    paths = [*wanted, *of_repeats]
+    once = [path for path in wanted if kinds.get(path) == ONCE]
+    mixed = [path for path in wanted if path not in kinds]
+    old_files = [path for path in mixed if path in settled.days]
+    paths = [*once, *mixed]
     parts = [f"SELECT * FROM {_files(old_files)} WHERE {of_project}"] if old_files else []
-    if is_new != "true" and (compacted := [path for path in wanted if path not in settled.days]):
+    if is_new != "true" and (compacted := [path for path in mixed if path not in settled.days]):
         parts.append(f"SELECT * FROM {_files(compacted)} WHERE {of_project} AND NOT ({is_new})")
-    empty = derive.duckdb_empty(load(EVENTS.record))
-    counted = " UNION ALL BY NAME ".join([empty, *parts])
-    if of_repeats:
+    counted = " UNION ALL BY NAME ".join(parts)
+    # A day of the project lies on two or three of UTC.
+    of_repeats = parts_within(REPEATS, repeats.days, days.wider(AROUND_DAYS))
+    if parts and of_repeats:
+        paths += of_repeats
         counted = _SQL["view_events_settled"].format(
             rows=f"({counted})",
             repeats=_files(of_repeats),
             project=quoted(project),
             kind=quoted(REPEAT_KINDS[0]),
         )
+    all_parts = [
+        derive.duckdb_empty(load(EVENTS.record)),
+        *([f"SELECT * FROM {_files(once)} WHERE {of_project}"] if once else []),
+        *([f"({counted})"] if parts else []),
+    ]
+    counted = " UNION ALL BY NAME ".join(all_parts)
     if not new_files or is_new == "false":
         return counted, paths
     # Which of them count hangs on the others, so they are compared whatever days are asked for.
     fresh_days = [now.days[path] for path in new_files]
     around = Days(min(fresh_days), max(fresh_days)).wider(_NEAR_DAYS)
-    near = [path for path in parts_within(EVENTS, now.days, around) if path in settled.days]
+    near = parts_within(EVENTS, now.days, around)
     body = _SQL["view_events"].format(
         counted=f"({counted})",
         fresh=f"(SELECT * FROM {_files(new_files)} WHERE {of_project} AND ({is_new}))",
-        near=f"({_source(EVENTS, [*near, *new_files])})",
+        near=f"({_source(EVENTS, near)})",
         project=quoted(project),
         is_new=is_new,
     )
-    return body, list(dict.fromkeys([*paths, *near, *new_files]))
+    return body, list(dict.fromkeys([*paths, *near]))
+
+
+def _kinds(now: Files, repeats: Files) -> dict[str, str]:
+    """The files whose names tell truly that they hold only rows that count, or none: their kind."""
+    told = {path: found for path in now.days if (found := kind_of(path)) is not None}
+    by_day: dict[int, list[str]] = {}
+    for path, day in repeats.days.items():
+        by_day.setdefault(day, []).append(path)
+    marks = {
+        day: mark_of(
+            path
+            for near in range(day - AROUND_DAYS, day + AROUND_DAYS + 1)
+            for path in by_day.get(near, ())
+        )
+        for day in {now.days[path] for path in told}
+    }
+    return {path: kind for path, (kind, mark) in told.items() if mark == marks[now.days[path]]}
 
 
 def _held(positions: Positions) -> str:
