@@ -14,7 +14,7 @@ from reports.exports.cells import Column, name_sql
 from reports.insights.question import days_of, span_us
 from reports.warehouse.execute import quoted
 from reports.warehouse.files import WarehouseFiles
-from reports.warehouse.views import TABLES, View, view
+from reports.warehouse.views import TABLES, view
 from schemas_avro import load
 from transforms.suppression import digest
 
@@ -42,7 +42,7 @@ class RawRows:
     def __init__(self, wanted: Raw, files: WarehouseFiles, suppressed: Set[bytes]) -> None:
         self._wanted, self._suppressed = wanted, suppressed
         self._table = TABLES[wanted.table]
-        self._view, self._paths = _pinned(wanted, files)
+        self._view = view(wanted.table, files, wanted.project)
         self._erased = 0
 
     @property
@@ -97,8 +97,8 @@ class RawRows:
         if self._wanted.table != "events":
             return {}
         stored = 0
-        if self._paths:
-            listed = ", ".join(map(quoted, self._paths))
+        if self._view.stored:
+            listed = ", ".join(map(quoted, self._view.stored))
             stored = _number(
                 engine,
                 f"SELECT count(*) FROM read_parquet([{listed}], union_by_name = true, "
@@ -120,15 +120,6 @@ class RawRows:
                 "suppressed people are left out."
             ]
         return ["Rows as they were computed; they are of people as they were then."]
-
-
-def _pinned(wanted: Raw, files: WarehouseFiles) -> tuple[View, tuple[str, ...]]:
-    """The view and the table's own files, of the same state."""
-    while True:
-        made = view(wanted.table, files, wanted.project)
-        paths = files.of(TABLES[wanted.table]).paths
-        if set(paths) <= set(made.paths):
-            return made, paths
 
 
 def _is_erased() -> str:

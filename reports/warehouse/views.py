@@ -44,6 +44,7 @@ _NEAR_DAYS = 2  # copies lie less than a day apart, on whichever days of UTC tha
 class View:
     """A statement that makes a view, and the files that it reads.
 
+    stored:         all files of the table at that time
     committed_at:   when these were written, us
     received_until: events received up to here are in it, us; None where the table does not say
     rows, bytes:    of the files
@@ -55,6 +56,7 @@ class View:
     received_until: int | None
     rows: int
     bytes: int
+    stored: tuple[str, ...] = ()
 
 
 def view(name: str, files: WarehouseFiles, project: str, days: Days = ALL) -> View:
@@ -80,6 +82,7 @@ def view(name: str, files: WarehouseFiles, project: str, days: Days = ALL) -> Vi
         found.received_until,
         found.rows,
         found.bytes,
+        found.paths,
     )
 
 

@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from beam_pipelines.connectors.warehouse import Warehouse as Writer
@@ -22,6 +23,7 @@ from tests import exact_brute
 from tests.beam_pipelines.test_rollup import archive, in_blocks, run
 from tests.reports import world
 from tests.streams import random_events
+from transforms.settled import COPIES, ONCE, kind_of
 
 PLACE = itemgetter("producer", "seq", "row")
 COMPARES = "row_number"  # in the view: it looks for copies itself
@@ -92,6 +94,77 @@ def test_each_event_is_there_once_before_and_after_every_job(tmp_path: Path, see
     check(both)
     files = WarehouseFiles(f"{tmp_path}/archive").of(EVENTS)
     assert files.rows == len(both)
+
+
+JOINS = "ANTI JOIN"  # in the view: it looks which rows `repeats` has
+
+
+def joins(directory: Path) -> bool:
+    return JOINS in view("events", WarehouseFiles(f"{directory}/archive"), "demo").sql
+
+
+def places_in(directory: Path, kind: str) -> list[tuple[Any, ...]]:
+    """Places of the rows in the archive's files of a kind."""
+    paths = WarehouseFiles(f"{directory}/archive").of(EVENTS).paths
+    rows = [
+        row
+        for path in paths
+        if (found := kind_of(path)) and found[0] == kind
+        for row in pl.read_parquet(path, columns=["producer", "seq", "row"]).rows(named=True)
+    ]
+    return sorted(map(PLACE, rows))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_compaction_puts_copies_apart_and_the_view_believes_it_while_it_is_true(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    rows = rows_of(rng, "a", 160)
+    catalog = Catalog(f"sqlite:///{tmp_path}/catalog.db")
+    catalog.migrate()
+    catalog.add_project("other", time_zone="Pacific/Auckland")
+
+    def check(*, apart: bool) -> None:
+        counted, copies = exact_brute.counted(rows)
+        for project in ("demo", "other"):
+            wanted = sorted(PLACE(row) for row in counted if row["project"] == project)
+            assert shown(tmp_path, project) == wanted, project
+        if apart:
+            assert not joins(tmp_path)
+            assert places_in(tmp_path, COPIES) == sorted(map(PLACE, copies)) != []
+            assert places_in(tmp_path, ONCE) == sorted(map(PLACE, counted))
+
+    blocks = in_blocks(rng.sample(rows, len(rows)), rng)
+    archive(tmp_path, blocks[::2])
+    archive(tmp_path, blocks[1::2])
+    run(tmp_path)
+    assert joins(tmp_path)
+    check(apart=False)
+    compact_all(tmp_path)
+    check(apart=True)
+    assert not compact.plan(Writer(f"{tmp_path}/archive")), "files of copies stay as they are"
+
+    # Originals come by an import: what counted so far does not, and the marks are no longer true.
+    older = [{**row, "received_time": row["received_time"] - 1000} for row in rng.sample(rows, 60)]
+    archive(tmp_path, in_blocks(older, rng, first=100))
+    rows += older
+    run(tmp_path)
+    assert joins(tmp_path)
+    check(apart=False)
+    compact_all(tmp_path)
+    check(apart=True)
+
+    # A rollup that finds the same again leaves them true.
+    run(tmp_path, all_days=True)
+    check(apart=True)
+
+    # What rollup has not seen is not put apart.
+    archive(tmp_path, in_blocks(again(rows, rng, 30), rng, first=200))
+    compact_all(tmp_path)
+    counted, _ = exact_brute.counted(rows)
+    wanted = sorted(PLACE(row) for row in counted if row["project"] == "demo")
+    assert shown(tmp_path, "demo") == wanted
 
 
 def compact_all(directory: Path) -> None:
