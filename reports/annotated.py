@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
+import json
+from datetime import date, datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, jsonify
@@ -12,9 +14,9 @@ from flask.typing import ResponseReturnValue
 from catalog.documents import Document, Documents
 from catalog.store import CatalogError
 from reports.access.needs import needs
-from reports.query.here import body, takes, user, zone_of
+from reports.query.here import body, page, takes, user, zone_of
 
-bp = Blueprint("annotations", __name__, url_prefix="/p/<project>/api/annotations")
+bp = Blueprint("annotations", __name__, url_prefix="/p/<project>")
 KIND = "annotation"
 Day = date  # the field below has the name of the type
 
@@ -45,16 +47,28 @@ def annotated_days(project: str) -> dict[str, date]:
     return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
 
 
-@bp.get("")
+@bp.get("/annotations")
+@needs("viewer")
+def annotations_page(project: str) -> str:
+    """The page of the notes, the newest first."""
+    zone = zone_of(project)
+    found = [
+        {**one, "asked": json.dumps({"annotation": one["text"]})}
+        for one in reversed(_listed(project))
+    ]
+    today = datetime.now(ZoneInfo(zone)).date().isoformat()
+    return page("annotations.html", project, zone=zone, annotations=found, today=today)
+
+
+@bp.get("/api/annotations")
 @needs("viewer")
 def list_annotations(project: str) -> Response:
     """{"annotations": [{id, date, text, author}]} in order of their days."""
     zone_of(project)
-    found = [_shown(one) for one in _documents().all(project, KIND)]
-    return jsonify(annotations=sorted(found, key=lambda one: (one["date"], one["text"])))
+    return jsonify(annotations=_listed(project))
 
 
-@bp.post("")
+@bp.post("/api/annotations")
 @needs("analyst")
 @takes(Annotation)
 def annotate(project: str) -> ResponseReturnValue:
@@ -63,6 +77,8 @@ def annotate(project: str) -> ResponseReturnValue:
     try:
         note = msgspec.convert(body(), Annotation, strict=True)
         named = note.text.strip()
+        if not named:
+            return jsonify(message="the annotation has no text; say what happened"), 400
         kept = {"date": note.date.isoformat(), "text": named}
         saved = _documents().put(project, KIND, named, kept, author=user())
     except msgspec.ValidationError as error:
@@ -73,7 +89,7 @@ def annotate(project: str) -> ResponseReturnValue:
     return jsonify(_shown(saved)), 201
 
 
-@bp.delete("/<id_>")
+@bp.delete("/api/annotations/<id_>")
 @needs("analyst")
 def forget(project: str, id_: str) -> ResponseReturnValue:
     """Remove an annotation."""
@@ -83,6 +99,11 @@ def forget(project: str, id_: str) -> ResponseReturnValue:
     except CatalogError as error:
         return jsonify(message=str(error)), 404
     return "", 204
+
+
+def _listed(project: str) -> list[dict[str, Any]]:
+    found = [_shown(one) for one in _documents().all(project, KIND)]
+    return sorted(found, key=lambda one: (one["date"], one["text"]))
 
 
 def _shown(one: Document) -> dict[str, Any]:

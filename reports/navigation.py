@@ -24,7 +24,15 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("reconciliation", "Reconciliation"),
         ),
     ),
-    ("Manage", (("people", "Members"), ("audit", "Audit log"), ("/api", "API"))),
+    (
+        "Manage",
+        (
+            ("annotations", "Annotations"),
+            ("people", "Members"),
+            ("audit", "Audit log"),
+            ("/api", "API"),
+        ),
+    ),
 )  # fmt: skip
 
 
