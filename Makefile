@@ -23,7 +23,7 @@ run: install     ## start the whole system on this machine; Ctrl-C stops it
 	@$(VENV)/bin/headwater up
 
 test: install emulators    ## all tests: unit, contracts, and journeys in real processes
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 flink: install   ## get Flink's jars with Maven, then its journeys: about ten minutes
 	mvn -q -f deploy/flink dependency:copy-dependencies

@@ -18,10 +18,10 @@ from beam_pipelines.connectors.maintenance import ROW_GROUP_ROWS
 from beam_pipelines.connectors.warehouse import Added, Warehouse
 from catalog.store import Catalog
 from schemas_avro import derive, load
-from schemas_avro.tables import EVENTS, NAMESPACE, REPEATS
+from schemas_avro.tables import EVENTS, MARK, NAMESPACE, REPEATS
 from transforms.positions import Positions
 from transforms.repeats import REPEAT_KINDS
-from transforms.settled import AROUND_DAYS, COPIES, ONCE, mark_of, suffix
+from transforms.settled import COPIES, ONCE, Mark, suffix
 
 FIRST, PROJECT = date(2026, 5, 4), "shop"  # a Monday
 FILE_ROWS = 1_000_000  # some 80 MB, as compaction makes them
@@ -83,8 +83,8 @@ def archive(directory: Path, events: int, days: int, people: int) -> list[str]:
             pieces.append((str(directory), len(pieces), day, first, last, people))
     repeats = _repeats(warehouse, pieces)
     marks = [
-        mark_of(file for other, file in repeats if abs(day - other) <= AROUND_DAYS)
-        for _, _, day, *_ in pieces
+        Mark.of(Positions.of([("bench-0", seq, seq)]), _repeated(seq, first, last)).to_json()
+        for _, seq, _, first, last, _ in pieces
     ]
     with ProcessPoolExecutor(2) as pool:
         paths = [path for two in pool.map(_write, pieces, marks) for path in two]
@@ -122,11 +122,11 @@ def _write(piece: tuple[str, int, int, int, int, int], mark: str) -> tuple[str, 
         table = database.sql(
             f"SELECT * FROM ({empty} UNION ALL BY NAME {sql}) ORDER BY type, event_time"
         ).to_arrow_table()
-    table = table.select(schema.names).cast(schema)
+    table = table.select(schema.names).cast(schema).replace_schema_metadata({MARK: mark})
     copy = pc.is_in(table["row"], pa.array(_copies(first, last), pa.int32()))
     paths = []
     for kind, rows in ((ONCE, table.filter(pc.invert(copy))), (COPIES, table.filter(copy))):
-        name = f"{FIRST + timedelta(day)}-{seq:06d}{suffix(kind, mark)}.parquet"
+        name = f"{FIRST + timedelta(day)}-{seq:06d}{suffix(kind)}.parquet"
         path = Path(directory, "archive", NAMESPACE, EVENTS.name, "data", name)
         pq.write_table(rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         paths.append(str(path))
@@ -138,6 +138,13 @@ def _copies(first: int, last: int) -> list[int]:
     return [n - first for n in range(first + 1, last) if n % _COPY_EVERY == 0]
 
 
+def _repeated(seq: int, first: int, last: int) -> pl.DataFrame:
+    """Places of the copies in a piece."""
+    rows = pl.DataFrame({"row": _copies(first, last)}, schema={"row": pl.Int32})
+    seqs = pl.lit(seq, pl.Int64)
+    return rows.with_columns(project=pl.lit(PROJECT), producer=pl.lit("bench-0"), seq=seqs)
+
+
 def _repeats(
     warehouse: Warehouse, pieces: list[tuple[str, int, int, int, int, int]]
 ) -> list[tuple[int, str]]:
@@ -145,12 +152,8 @@ def _repeats(
     written = []
     for day, of_day in groupby(pieces, key=lambda piece: piece[2]):
         rows = [
-            pl.DataFrame({"row": _copies(first, last)}, schema={"row": pl.Int32}).with_columns(
-                project=pl.lit(PROJECT),
-                day=pl.lit(FIRST + timedelta(day)),
-                kind=pl.lit(REPEAT_KINDS[0]),
-                producer=pl.lit("bench-0"),
-                seq=pl.lit(seq, pl.Int64),
+            _repeated(seq, first, last).with_columns(
+                day=pl.lit(FIRST + timedelta(day)), kind=pl.lit(REPEAT_KINDS[0])
             )
             for _, seq, _, first, last, _ in of_day
         ]

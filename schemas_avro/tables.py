@@ -64,3 +64,6 @@ TOUCHED = "headwater.touched"  # JSON {project: [UTC day, …]} added by this sn
 RECEIVED_UNTIL = "headwater.received-until"  # latest received_time held, us
 BASED_ON = "headwater.based-on"  # snapshot id of `events` that the aggregates were computed from
 RETIRED = "headwater.retired"  # JSON {project: …}: what retention took out, see transforms.retired
+
+# Metadata of Parquet files of `events`.
+MARK = "headwater.mark"  # JSON: what `repeats` said of their rows, see transforms.settled

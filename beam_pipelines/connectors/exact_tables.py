@@ -6,7 +6,6 @@ Rows and mark change in one commit: who crashes before it has changed nothing.
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
 import warnings
@@ -24,7 +23,6 @@ from beam_pipelines.connectors.warehouse import Warehouse, carried, summary
 from schemas_avro import derive, load
 from schemas_avro.tables import BASED_ON, EVENTS, NAMESPACE, Table
 from transforms.repeats import IS_WHOLE_ORDER
-from transforms.settled import digest_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Span = tuple[int, int]  # [start, end) in us
@@ -80,7 +78,7 @@ def _between(span: Span) -> str:
 def write_rows(warehouse: Warehouse, spec: Table, rows: pl.DataFrame) -> tuple[str, ...]:
     """Parquet files of `rows` (wire types), sorted as they are, one per partition of the table.
 
-    They are no part of the table yet. Equal rows give equal bytes, and names that end alike.
+    They are no part of the table yet. Equal rows give equal bytes.
     """
     schema = derive.arrow(load(spec.record))
     directory = Path(warehouse.directory, NAMESPACE, spec.name, "data")
@@ -89,13 +87,10 @@ def write_rows(warehouse: Warehouse, spec: Table, rows: pl.DataFrame) -> tuple[s
     for part in rows.with_columns(_partition(spec)).partition_by(
         "project", "_partition", maintain_order=True
     ):
+        path = directory / f"{uuid.uuid4().hex}.parquet"
         table: pa.Table = part.select(schema.names).to_arrow().cast(schema)
-        content = io.BytesIO()
-        pq.write_table(table, content, compression="zstd", row_group_size=1 << 17)
-        path = directory / f"{uuid.uuid4().hex}-{digest_of(content.getvalue())}.parquet"
-        with path.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
+        pq.write_table(table, path, compression="zstd", row_group_size=1 << 17)
+        with path.open("rb") as file:
             os.fsync(file.fileno())
         written.append(f"file://{path}")
     return tuple(written)

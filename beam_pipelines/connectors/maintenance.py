@@ -25,10 +25,10 @@ from pyiceberg.table import Table as IcebergTable
 from beam_pipelines.connectors.warehouse import Warehouse, carried
 from beam_pipelines.work import work_directory
 from schemas_avro import derive, load
-from schemas_avro.tables import RETIRED, TOUCHED, Table
-from transforms.repeats import REPEAT_KINDS
+from schemas_avro.tables import MARK, RETIRED, TOUCHED, Table
+from transforms.positions import Positions
 from transforms.retired import Retired
-from transforms.settled import COPIES, ONCE, kind_of, mark_of, suffix
+from transforms.settled import COPIES, KNOWN, ONCE, Mark, kind_of, suffix
 
 SMALL_BYTES = 64 << 20  # a file below this is worth merging
 TARGET_BYTES = 128 << 20  # a file is ended at this size, if what remains makes another
@@ -53,7 +53,7 @@ class DataFile:
     @property
     def holds_copies(self) -> bool:
         """Does it hold nothing but rows that do not count?"""
-        return (kind_of(self.path) or ("", ""))[0] == COPIES
+        return kind_of(self.path) == COPIES
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,15 @@ def rewrite(
     files: Sequence[DataFile],
     *,
     without: Sequence[str] = (),
-    repeats: Sequence[str] | None = None,
+    repeats: pl.DataFrame | None = None,
     memory_mb: int = 512,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Rewritten:
     """Rows of `files` (of one day) in new files, sorted by type and time; not yet in the table.
 
     without:  projects whose rows are left out
-    repeats:  files of the table of that name, which know all of these rows: what does not count by
-              them is written apart, and names of files tell so, as in `transforms.settled`
+    repeats:  places of copies, as in KNOWN: these rows are written apart, and files tell so, as in
+              `transforms.settled`; None where nobody has looked for copies yet
     progress: called with the rows read so far
 
     A row that is there twice, by its id, producer, seq and row, is written once. DuckDB sorts
@@ -145,20 +145,22 @@ def rewrite(
     order = [*(c for c in ("type", spec.day_of) if c in schema.names), *lineage]
     # A file of an earlier version lacks the columns that came later: they are read as null.
     query = f"""
-        SELECT {", ".join(schema.names)}, {_is_copy(repeats)} AS _copy FROM (
+        SELECT {", ".join(schema.names)}, EXISTS (
+            SELECT 1 FROM repeats AS r WHERE r.project = rows.project
+                AND r.producer = rows.producer AND r.seq = rows.seq AND r.row = rows.row
+        ) AS _copy FROM (
             SELECT * FROM read_parquet($files, union_by_name = true, hive_partitioning = false)
             UNION ALL BY NAME ({derive.duckdb_empty(record)})
-        ) WHERE NOT list_contains($without::VARCHAR[], project) ORDER BY {", ".join(order)}
+        ) AS rows WHERE NOT list_contains($without::VARCHAR[], project) ORDER BY {", ".join(order)}
     """
     given = {"files": [local(f.path) for f in files], "without": list(without)}
-    if repeats:
-        given["repeats"] = list(repeats)
+    known = pl.DataFrame(schema=KNOWN) if repeats is None else repeats
     expected = sum(f.rows for f in files)
 
     def writing(kind: str) -> _Writer:
-        ending = "" if repeats is None else suffix(kind, mark_of(repeats))
+        ending = "" if repeats is None else suffix(kind)
         directory = Path(warehouse.directory, *spec.identifier, "data")
-        return _Writer(directory, files[0].day, ending, schema, expected)
+        return _Writer(directory, files[0].day, ending, schema, expected, repeats)
 
     once = _Once(lineage)
     settings = {"memory_limit": f"{memory_mb}MB", "threads": "2"}
@@ -168,6 +170,7 @@ def rewrite(
         writing(ONCE) as counted,
         writing(COPIES) as copies,
     ):
+        database.register("repeats", known.to_arrow())
         for batch in database.sql(query, params=given).to_arrow_reader(BATCH_ROWS):
             rows = once(batch)
             copy, rows = rows["_copy"], rows.drop_columns("_copy")
@@ -176,16 +179,6 @@ def rewrite(
             progress(once.seen)
     written = (*counted.files, *copies.files)
     return Rewritten(written, once.seen - sum(once.doubled.values()), once.doubled)
-
-
-def _is_copy(repeats: Sequence[str] | None) -> str:
-    """SQL: is a row one that does not count?"""
-    if not repeats:
-        return "false"
-    found = (
-        f"SELECT producer, seq, row FROM read_parquet($repeats) WHERE kind = '{REPEAT_KINDS[0]}'"
-    )
-    return f"coalesce((producer, seq, row) IN ({found}), false)"
 
 
 def local(path: str) -> str:
@@ -222,14 +215,17 @@ class _Writer:
 
     ending:   of the files' names
     expected: rows to come at most, which tells whether what remains makes a file of its own
+    repeats:  as for `rewrite`, for the files' marks
     """
 
     def __init__(
-        self, directory: Path, day: date, ending: str, schema: pa.Schema, expected: int
-    ) -> None:
+        self, directory: Path, day: date, ending: str, schema: pa.Schema, expected: int,
+        repeats: pl.DataFrame | None,
+    ) -> None:  # fmt: skip
         self._directory, self._day, self._schema = directory, day, schema
         self._ending = ending
-        self._expected = expected
+        self._expected, self._repeats = expected, repeats
+        self._blocks: set[tuple[str, int]] = set()  # of the file
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
         self._file: tuple[Path, Any, pq.ParquetWriter] | None = None
@@ -274,6 +270,8 @@ class _Writer:
             sink = path.open("wb")
             self._file = (path, sink, pq.ParquetWriter(sink, self._schema, **_PARQUET))
         _, sink, writer = self._file
+        blocks = pl.DataFrame(group.select(["producer", "seq"])).unique().drop_nulls()
+        self._blocks.update(blocks.iter_rows())
         writer.write_table(group.cast(self._schema), row_group_size=group.num_rows)
         self._written += group.num_rows
         self._in_file += group.num_rows
@@ -286,8 +284,11 @@ class _Writer:
         if self._file is None:
             return
         _, sink, writer = self._file
+        if self._repeats is not None:
+            blocks = Positions.of((producer, seq, seq) for producer, seq in self._blocks)
+            writer.add_key_value_metadata({MARK: Mark.of(blocks, self._repeats).to_json()})
         writer.close()
         sink.flush()
         os.fsync(sink.fileno())
         sink.close()
-        self._file, self._in_file = None, 0
+        self._file, self._in_file, self._blocks = None, 0, set()

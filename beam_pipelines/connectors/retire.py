@@ -14,6 +14,7 @@ import polars as pl
 from pyiceberg.table import Table as IcebergTable
 
 from beam_pipelines.connectors.maintenance import DataFile, files_by_day, local, rewrite, swap
+from beam_pipelines.connectors.marks import copies_of
 from beam_pipelines.connectors.warehouse import Warehouse, carried
 from schemas_avro import load
 from schemas_avro.segment import SUFFIX, Whole, first_seq, read_frame
@@ -81,7 +82,8 @@ def take_out(
     if old.stays:
         without = sorted(old.gone.by_project)
         files = rewrite(
-            warehouse, old.table, old.files, without=without, memory_mb=memory_mb,
+            warehouse, old.table, old.files, without=without,
+            repeats=copies_of(warehouse, old.table, old.day), memory_mb=memory_mb,
             progress=progress,
         ).files  # fmt: skip
     swap(warehouse, old.table, [f.path for f in old.files], files, retired=old.gone)

@@ -1,8 +1,10 @@
 """Small files of the archive -> large ones; forgets snapshots and removes unneeded files. Bounded.
 
-Reads     options.archive   tables `events` and `dead_letters`: days that have several small files
-Writes    options.archive   the same rows in files of 64 to 256 MB, sorted by type and time; one
-                            commit a day, that keeps the blocks held and touches no day for rollup
+Reads     options.archive   tables `events` and `dead_letters`: days that have several small files,
+                            and files of `events` that `repeats` says something new of
+Writes    options.archive   the same rows in files of 64 to 256 MB, sorted by type and time, copies
+                            of events in files of their own; one commit a day, that keeps the blocks
+                            held and touches no day for rollup
 Failures  none of its own   files that ingest or another run replaced meanwhile are left alone
 Restart   a crash before a commit leaves the old files; what was half done is removed later
 """
@@ -10,13 +12,14 @@ Restart   a crash before a commit leaves the old files; what was half done is re
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import apache_beam as beam
 
 from beam_pipelines import counters, runners
 from beam_pipelines.connectors import sweep
 from beam_pipelines.connectors.maintenance import files_by_day
+from beam_pipelines.connectors.marks import stale_files
 from beam_pipelines.connectors.uri import path_of
 from beam_pipelines.connectors.warehouse import Warehouse
 from beam_pipelines.options import CompactOptions
@@ -57,20 +60,26 @@ def start(options: CompactOptions, flags: list[str], config: Settings) -> None:
 
 
 def plan(warehouse: Warehouse) -> list[Task]:
-    """What there is to merge, the oldest days first."""
+    """What there is to merge, and to part anew, the oldest days first."""
+    days = {table: files_by_day(warehouse, table) for table in (EVENTS, DEAD_LETTERS)}
+    stale = stale_files(warehouse, days[EVENTS], _today())
     return [
         task
-        for table in (EVENTS, DEAD_LETTERS)
-        for day in files_by_day(warehouse, table).values()
-        for task in tasks_of(table, day)
+        for table, found in days.items()
+        for day in found.values()
+        for task in tasks_of(table, day, stale)
     ]
+
+
+def _today() -> date:
+    return datetime.fromtimestamp(time.time(), UTC).date()
 
 
 def is_due(options: CompactOptions) -> bool:
     """Has a day that is over small files, has today many, or is there much to clear away?"""
     directory = path_of(options.archive, "iceberg", "archive")
     now_us = time.time_ns() // 1000
-    today = datetime.fromtimestamp(now_us / 1e6, UTC).date()
+    today = _today()
     tasks = plan(Warehouse(directory))
     return (
         any(task.files[0].day < today or len(task.files) >= MANY_FILES for task in tasks)

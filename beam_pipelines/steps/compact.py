@@ -5,29 +5,26 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
-from datetime import timedelta
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from beam_pipelines.connectors.exact_tables import computed_from
 from beam_pipelines.connectors.maintenance import (
     BATCH_ROWS,
     SMALL_BYTES,
     DataFile,
     SupersededError,
-    files_by_day,
     local,
     rewrite,
     swap,
 )
+from beam_pipelines.connectors.marks import copies_of
 from beam_pipelines.connectors.warehouse import Warehouse
 from beam_pipelines.counters import count
 from beam_pipelines.progress import note
-from schemas_avro.tables import EVENTS, REPEATS, Table
-from transforms.settled import AROUND_DAYS
+from schemas_avro.tables import Table
 
 TASK_BYTES = 1 << 30  # what is sorted at once: about ten times this is needed on disk meanwhile
 _NOTE_ROWS = 1 << 16
@@ -50,24 +47,25 @@ class Task:
         return f"{self.table.name} {self.files[0].day}: {len(self.files)} files of {size:,} bytes"
 
 
-def tasks_of(table: Table, day: list[DataFile]) -> list[Task]:
-    """The small files of a day, in portions; a single one is left as it is.
+def tasks_of(table: Table, day: list[DataFile], stale: Set[str] = frozenset()) -> list[Task]:
+    """The small files of a day, and those to be parted anew, in portions.
 
-    Files of copies are small by their nature: they are merged where others are.
+    A small file is left as it is where it is the only one of its kind: copies make small files by
+    their nature.
     """
     portions: list[list[DataFile]] = [[]]
-    small = [file for file in day if file.bytes < SMALL_BYTES]
-    copies = [file for file in small if file.holds_copies]
-    for file in small:
-        if file in copies:
+    for file in day:
+        if file.bytes >= SMALL_BYTES and file.path not in stale:
             continue
         if sum(f.bytes for f in portions[-1]) + file.bytes > TASK_BYTES:
             portions.append([])
         portions[-1].append(file)
-    merged = [files for files in portions if len(files) > 1]
-    if merged:
-        merged[-1] += copies
-    return [Task(table, tuple(files)) for files in merged]
+    return [
+        Task(table, tuple(files))
+        for files in portions
+        if len({file.holds_copies for file in files}) < len(files)
+        or any(file.path in stale for file in files)
+    ]
 
 
 @dataclass
@@ -90,27 +88,6 @@ class CompactDays(beam.PTransform):
         )
 
 
-def settled_by(warehouse: Warehouse, files: Sequence[DataFile]) -> list[str] | None:
-    """The files of `repeats` that say which rows of files of `events`, of one day, do not count.
-
-    None where rollup has not seen all of these rows.
-    """
-    based_on = computed_from(warehouse, REPEATS)
-    if based_on is None or warehouse.table(EVENTS).snapshot_by_id(based_on) is None:
-        return None
-    seen = warehouse.table(EVENTS).scan(snapshot_id=based_on).plan_files()
-    if not {file.path for file in files} <= {task.file.file_path for task in seen}:
-        return None
-    around = timedelta(AROUND_DAYS)
-    day = files[0].day
-    return [
-        local(file.path)
-        for of_day, found in files_by_day(warehouse, REPEATS).items()
-        for file in found
-        if day - around <= of_day <= day + around
-    ]
-
-
 def compact(task: Task, directory: str, memory_mb: int, progress: str = "") -> None:
     """Do one task. Until its commit, and if another process was first, the old files stay."""
     warehouse = Warehouse(directory)
@@ -119,13 +96,13 @@ def compact(task: Task, directory: str, memory_mb: int, progress: str = "") -> N
         if progress and (rows % _NOTE_ROWS < BATCH_ROWS or rows == task.rows):
             note(progress, str(zlib.crc32(task.files[0].path.encode())), rows)
 
-    repeats = settled_by(warehouse, task.files) if task.table == EVENTS else None
+    day = task.files[0].day
     made = rewrite(
-        warehouse, task.table, task.files, repeats=repeats, memory_mb=memory_mb, progress=show
-    )
+        warehouse, task.table, task.files, repeats=copies_of(warehouse, task.table, day),
+        memory_mb=memory_mb, progress=show,
+    )  # fmt: skip
     # Only where a row was there twice does a number change: that day is computed anew.
-    day = task.files[0].day.isoformat()
-    touched = json.dumps({project: [day] for project in made.doubled})
+    touched = json.dumps({project: [day.isoformat()] for project in made.doubled})
     try:
         swap(warehouse, task.table, [f.path for f in task.files], made.files, touched=touched)
     except SupersededError:

@@ -36,6 +36,7 @@ class Files:
 
     days:           file -> UTC day that its rows are of, since 1970-01-01; of tables that are
                     partitioned otherwise what they are partitioned by
+    projects:       file -> project whose rows it has, of tables that are partitioned so
     received_until: latest received_time in it, us; None where it does not say
     positions:      blocks that it holds
     based_on:       snapshot of `events` that it was computed from
@@ -43,6 +44,7 @@ class Files:
     """
 
     days: Mapping[str, int] = field(default_factory=dict)
+    projects: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
     bytes: int = 0
     committed_at: int | None = None
@@ -139,8 +141,10 @@ def _read(table: IcebergTable, snapshot_id: int) -> Files:
     until, based_on = said.get(RECEIVED_UNTIL), said.get(BASED_ON)
     planned = [task.file for task in table.scan(snapshot_id=snapshot_id).plan_files()]
     days = {f.file_path.removeprefix("file://"): _day(f.partition) for f in planned}
+    projects = {f.file_path.removeprefix("file://"): _project(f.partition) for f in planned}
     return Files(
         days=dict(sorted(days.items())),
+        projects={path: project for path, project in projects.items() if project is not None},
         rows=int(said.get("total-records", 0)),
         bytes=sum(f.file_size_in_bytes for f in planned),
         committed_at=snapshot.timestamp_ms * 1000,
@@ -149,6 +153,11 @@ def _read(table: IcebergTable, snapshot_id: int) -> Files:
         based_on=int(based_on) if based_on else None,
         retired=Retired.from_json(said.get(RETIRED, "{}")),
     )
+
+
+def _project(partition: Record) -> str | None:
+    values = [partition[at] for at in range(len(partition))]
+    return next((value for value in values if isinstance(value, str)), None)
 
 
 def _day(partition: Record) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.warehouse.apart import kinds_of
 from reports.warehouse.days import ALL, Days, parts_within
 from reports.warehouse.execute import quoted
 from reports.warehouse.files import Files, WarehouseFiles
@@ -24,7 +25,7 @@ from schemas_avro.tables import (
 )
 from transforms.positions import Positions
 from transforms.repeats import REPEAT_KINDS
-from transforms.settled import AROUND_DAYS, ONCE, kind_of, mark_of
+from transforms.settled import AROUND_DAYS, COPIES, ONCE
 
 TABLES = {
     "events": EVENTS,
@@ -108,33 +109,31 @@ def _events(
     of_project = f"project = {quoted(project)}"
     new = now.positions - settled.positions
     is_new = _held(new) if settled.days or settled.positions.by_producer else "true"
-    kinds = _kinds(now, repeats)
-    # Of later files compaction made some anew: their blocks tell what is new.
-    new_files = [path for path in now.days if path not in settled.days and path not in kinds]
     wanted = parts_within(EVENTS, now.days, days)
-    once = [path for path in wanted if kinds.get(path) == ONCE]
-    mixed = [path for path in wanted if path not in kinds]
-    old_files = [path for path in mixed if path in settled.days]
-    paths = [*once, *mixed]
-    parts = [f"SELECT * FROM {_files(old_files)} WHERE {of_project}"] if old_files else []
-    if is_new != "true" and (compacted := [path for path in mixed if path not in settled.days]):
-        parts.append(f"SELECT * FROM {_files(compacted)} WHERE {of_project} AND NOT ({is_new})")
-    counted = " UNION ALL BY NAME ".join(parts)
+    kinds = kinds_of(wanted, now, repeats, project) if is_new != "true" else {}
+    # Of later files compaction made some anew: their blocks tell what is new.
+    new_files = [
+        path for path in now.days if path not in settled.days and kinds.get(path) != COPIES
+    ]
+    once = _rows((path for path in wanted if kinds.get(path) == ONCE), settled, of_project, is_new)
+    mixed = _rows((path for path in wanted if path not in kinds), settled, of_project, is_new)
     # A day of the project lies on two or three of UTC.
-    of_repeats = parts_within(REPEATS, repeats.days, days.wider(AROUND_DAYS))
-    if parts and of_repeats:
+    of_repeats = [
+        path
+        for path in parts_within(REPEATS, repeats.days, days.wider(AROUND_DAYS))
+        if repeats.projects.get(path) == project
+    ]
+    paths = [path for path in wanted if kinds.get(path) != COPIES]
+    if mixed and of_repeats:
         paths += of_repeats
-        counted = _SQL["view_events_settled"].format(
-            rows=f"({counted})",
+        looked_up = _SQL["view_events_settled"].format(
+            rows=f"({' UNION ALL BY NAME '.join(mixed)})",
             repeats=_files(of_repeats),
             project=quoted(project),
             kind=quoted(REPEAT_KINDS[0]),
         )
-    all_parts = [
-        derive.duckdb_empty(load(EVENTS.record)),
-        *([f"SELECT * FROM {_files(once)} WHERE {of_project}"] if once else []),
-        *([f"({counted})"] if parts else []),
-    ]
+        mixed = [f"({looked_up})"]
+    all_parts = [derive.duckdb_empty(load(EVENTS.record)), *once, *mixed]
     counted = " UNION ALL BY NAME ".join(all_parts)
     if not new_files or is_new == "false":
         return counted, paths
@@ -152,21 +151,15 @@ def _events(
     return body, list(dict.fromkeys([*paths, *near]))
 
 
-def _kinds(now: Files, repeats: Files) -> dict[str, str]:
-    """The files whose names tell truly that they hold only rows that count, or none: their kind."""
-    told = {path: found for path in now.days if (found := kind_of(path)) is not None}
-    by_day: dict[int, list[str]] = {}
-    for path, day in repeats.days.items():
-        by_day.setdefault(day, []).append(path)
-    marks = {
-        day: mark_of(
-            path
-            for near in range(day - AROUND_DAYS, day + AROUND_DAYS + 1)
-            for path in by_day.get(near, ())
-        )
-        for day in {now.days[path] for path in told}
-    }
-    return {path: kind for path, (kind, mark) in told.items() if mark == marks[now.days[path]]}
+def _rows(paths: Iterable[str], settled: Files, of_project: str, is_new: str) -> list[str]:
+    """SELECTs of what the last rollup saw of these files."""
+    old, later = list[str](), list[str]()
+    for path in paths:
+        (old if path in settled.days else later).append(path)
+    found = [f"SELECT * FROM {_files(old)} WHERE {of_project}"] if old else []
+    if is_new != "true" and later:
+        found.append(f"SELECT * FROM {_files(later)} WHERE {of_project} AND NOT ({is_new})")
+    return found
 
 
 def _held(positions: Positions) -> str:

@@ -51,6 +51,8 @@ def test_pages_of_each_session(app: Flask) -> None:
     assert answer["chart"] == {
         "mark": "flow", "row": "from", "x": "to", "y": "events", "color": "depth",
         "x_title": "", "y_title": "",
+        "before": "",
+        "grain": "",
     }  # fmt: skip
 
 
