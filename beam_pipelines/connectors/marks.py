@@ -7,12 +7,12 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from beam_pipelines.connectors.exact_tables import computed_from
 from beam_pipelines.connectors.maintenance import DataFile, files_by_day, local
 from beam_pipelines.connectors.warehouse import Warehouse
-from schemas_avro.tables import EVENTS, MARK, REPEATS, Table
+from schemas_avro.archive_files import mark_in, places_in
+from schemas_avro.tables import EVENTS, REPEATS, Table
 from transforms.repeats import REPEAT_KINDS
 from transforms.settled import AROUND_DAYS, KNOWN, Mark
 
@@ -54,7 +54,7 @@ def _looked_at(warehouse: Warehouse) -> int | None:
 @lru_cache(maxsize=20_000)
 def _is_marked(path: str, repeats: tuple[str, ...]) -> bool:
     """Files never change."""
-    found = (pq.read_metadata(path).metadata or {}).get(MARK.encode())
+    found = mark_in(path)
     return found is not None and Mark.from_json(found).is_true(_known(repeats))
 
 
@@ -64,10 +64,5 @@ def _around(repeats: Mapping[date, Iterable[DataFile]], day: date) -> tuple[str,
 
 
 def _known(paths: Iterable[str]) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(schema=KNOWN), *map(_copies, paths)])
-
-
-@lru_cache(maxsize=256)
-def _copies(path: str) -> pl.DataFrame:
-    rows = pl.read_parquet(path, columns=[*KNOWN, "kind"], hive_partitioning=False)
-    return rows.filter(pl.col("kind") == REPEAT_KINDS[0]).select(*KNOWN)
+    copies = (places_in(path, REPEAT_KINDS[0]) for path in paths)
+    return pl.concat([pl.DataFrame(schema=KNOWN), *copies])

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from reports.warehouse.files import Files
-from schemas_avro.tables import MARK
+from schemas_avro.archive_files import mark_in, places_in
 from transforms.repeats import REPEAT_KINDS
 from transforms.settled import AROUND_DAYS, KNOWN, Mark, kind_of
 
@@ -40,18 +39,7 @@ def _is_marked(path: str, repeats: tuple[str, ...], project: str) -> bool:
 @lru_cache(maxsize=50_000)
 def _is_true(path: str, repeats: tuple[str, ...], project: str) -> bool:
     """Files never change: what is true of these stays so."""
-    known = pl.concat([pl.DataFrame(schema=KNOWN), *map(_copies, repeats)])
-    mark = _mark(path)
-    return mark is not None and mark.is_true_of(project, known)
-
-
-@lru_cache(maxsize=20_000)
-def _mark(path: str) -> Mark | None:
-    found = (pq.read_metadata(path).metadata or {}).get(MARK.encode())
-    return None if found is None else Mark.from_json(found)
-
-
-@lru_cache(maxsize=256)
-def _copies(path: str) -> pl.DataFrame:
-    rows = pl.read_parquet(path, columns=[*KNOWN, "kind"], hive_partitioning=False)
-    return rows.filter(pl.col("kind") == REPEAT_KINDS[0]).select(*KNOWN)
+    copies = (places_in(file, REPEAT_KINDS[0]) for file in repeats)
+    known = pl.concat([pl.DataFrame(schema=KNOWN), *copies])
+    mark = mark_in(path)
+    return mark is not None and Mark.from_json(mark).is_true_of(project, known)
