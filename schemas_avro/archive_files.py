@@ -1,4 +1,4 @@
-"""What pipelines and reports read of single files of the archive. A file never changes: read once."""
+"""What pipelines and reports both read of single files of the archive, which never change."""
 
 from __future__ import annotations
 
