@@ -247,13 +247,14 @@ class CohortPage {
     }
   }
 
-  // One thing at a time, and what goes wrong beside the buttons.
+  // One thing at a time, after the page has what it asked for, and what goes wrong beside the buttons.
   async doing(text, run) {
     const buttons = document.querySelectorAll("#cohort button");
     for (const button of buttons) button.disabled = true;
     $("error").hidden = true;
     $("state").textContent = text;
     try {
+      await this.begun;
       await run();
       $("state").textContent = "";
     } catch (error) {
@@ -307,5 +308,5 @@ if (root) {
   $("preview").addEventListener("click", () => page.preview());
   $("refresh")?.addEventListener("click", () => page.refresh());
   $("remove")?.addEventListener("click", () => page.remove());
-  page.start().catch((error) => fail($("error"), error));
+  page.begun = page.start().catch((error) => fail($("error"), error));
 }

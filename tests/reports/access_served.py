@@ -40,22 +40,6 @@ def serve(directory: Path, **more: str) -> Iterator[str]:
     log.close()
 
 
-def fits(page: Page) -> bool:
-    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    return bool(page.evaluate(wide) <= 0)
-
-
-def shot(page: Page, name: str) -> None:
-    """Keep how it looks, light and dark."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    size = page.viewport_size
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)
-        width = size["width"] if size else 0
-        page.screenshot(path=SHOTS / f"access-{name}-{width}-{scheme}.png", full_page=True)
-    assert fits(page)
-
-
 def shown_once(page: Page) -> str:
     """The token or link that the page shows, as soon as it does."""
     expect(page.locator("#made")).to_be_visible()

@@ -36,7 +36,9 @@ def serving(app: Flask) -> Iterator[str]:
 @contextmanager
 def watched(browser: Browser, width: int, *, answers: tuple[str, ...] = ()) -> Iterator[Page]:
     """A page; a script's error or a breach of the policy fails. answers: statuses that may come."""
-    context = browser.new_context(viewport={"width": width, "height": 900})
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+    )
     context.add_init_script(_VIOLATIONS)
     page = context.new_page()
     problems: list[str] = []
@@ -51,7 +53,7 @@ def watched(browser: Browser, width: int, *, answers: tuple[str, ...] = ()) -> I
     )
     yield page
     context.close()
-    assert problems == []
+    assert not problems, problems  # not rewritten by pytest here
 
 
 def fits(page: Page) -> bool:

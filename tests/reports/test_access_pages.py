@@ -16,12 +16,13 @@ from catalog.audit import Audit
 from catalog.tokens import Tokens
 from catalog.users import Users
 from tests.reports import world
-from tests.reports.access_served import fits, serve, shot, shown_once
+from tests.reports.access_served import serve, shown_once
 from tests.reports.access_world import PASSWORD, bearer, email, place
+from tests.reports.browsing import fits, shot
 from tests.system import wait_for
 
 pytestmark = pytest.mark.browser
-EXPECTED = ("401", "403", "404", "400", "429")  # of the answers that the tests ask for
+ANSWERS = ("401", "403", "404", "400", "429")  # of the answers that the tests ask for
 
 
 @pytest.fixture(scope="module")
@@ -36,29 +37,6 @@ def address(directory: Path) -> Iterator[str]:
     yield from serve(directory)
 
 
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page on which a script error or a breach of the content security policy is a failure."""
-    context = browser.new_context(
-        viewport={"width": request.param, "height": 900},
-        permissions=["clipboard-read", "clipboard-write"],
-    )
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda m: (
-            problems.append(m.text)
-            if m.type == "error" and not any(code in m.text for code in EXPECTED)
-            else None
-        ),
-    )
-    yield page
-    context.close()
-    assert problems == []
-
-
 def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
     page.get_by_label("E-mail address").fill(email(name))
     page.get_by_label("Password").fill(password)
@@ -68,11 +46,11 @@ def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
 def test_signing_in_leads_to_what_was_asked_for(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/daily?first=2026-01-01")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    shot(page, "login")
+    shot(page, "access-login")
     sign_in(page, "vic", "not the password")
     expect(page.get_by_role("alert")).to_have_text("That e-mail address and password do not fit.")
     expect(page.get_by_label("E-mail address")).to_have_value(email("vic"))
-    shot(page, "login-refused")
+    shot(page, "access-login-refused")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{address}/p/demo/daily?first=2026-01-01")
@@ -89,7 +67,7 @@ def test_who_lacks_a_right_is_told_which(address: str, page: Page) -> None:
     sign_in(page, "vic")
     page.goto(f"{address}/p/demo/sql")
     expect(page.locator("main")).to_contain_text("This needs the role analyst in demo; yours is")
-    shot(page, "refused")
+    shot(page, "access-refused")
     page.goto(f"{address}/p/other/")
     expect(page.locator("main")).to_contain_text("There is no project 'other'")
     page.goto(f"{address}/people")
@@ -107,14 +85,14 @@ def test_a_token_is_made_used_and_revoked(address: str, page: Page) -> None:
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == secret
-    shot(page, "account-token")
+    shot(page, "access-account-token")
     sql = {"sql": "SELECT 1 AS one"}
     found = httpx.post(f"{address}/p/demo/api/sql", json=sql, headers=bearer(secret))
     assert found.json()["rows"] == [[1]]
     page.goto(f"{address}/account")
     expect(page.get_by_role("row", name="nightly report")).to_contain_text("read, sql")
     expect(page.get_by_role("row", name="nightly report")).not_to_contain_text("never")
-    shot(page, "account")
+    shot(page, "access-account")
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("row", name="nightly report").get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("No tokens.")).to_be_visible()
@@ -147,16 +125,16 @@ def test_somebody_is_invited_given_a_role_and_disabled(
     page.get_by_role("button", name="Make a link").click()
     link = shown_once(page)
     assert link.startswith(f"{address}/set-password#")
-    shot(page, "people-link")
+    shot(page, "access-people-link")
     page.goto(f"{address}/people")
     page.get_by_label(f"Role of {who} in demo").select_option("viewer")
     expect(page.get_by_role("alert")).to_be_hidden()
-    shot(page, "people")
+    shot(page, "access-people")
     other = browser.new_context()
     theirs = other.new_page()
     theirs.goto(link)
     expect(theirs).to_have_url(f"{address}/set-password")  # what it proves is shown no longer
-    shot(theirs, "set-password")
+    shot(theirs, "access-set-password")
     theirs.get_by_label("New password").fill("a phrase of their own")
     theirs.get_by_label("The same again").fill("a phrase of their way")
     theirs.get_by_role("button", name="Set it").click()
@@ -178,7 +156,7 @@ def test_somebody_is_invited_given_a_role_and_disabled(
     expect(page.get_by_label("root@example.org is admin of everything")).to_be_checked()
     page.goto(f"{address}/audit?action=user.")
     expect(page.locator("tbody")).to_contain_text(f"{who}: True")
-    shot(page, "audit")
+    shot(page, "access-audit")
 
 
 def test_a_member_is_added_by_an_admin_of_the_project(address: str, page: Page) -> None:
@@ -191,7 +169,7 @@ def test_a_member_is_added_by_an_admin_of_the_project(address: str, page: Page) 
     expect(page.locator("#whom")).to_have_text(who)
     page.goto(f"{address}/p/demo/people")
     expect(page.get_by_label(f"Role of {who} in demo")).to_have_value("analyst")
-    shot(page, "members")
+    shot(page, "access-members")
     page.get_by_label("E-mail address").fill("no address")
     page.goto(f"{address}/p/demo/audit")
     expect(page.locator("tbody")).to_contain_text(f"{who}: analyst")

@@ -14,8 +14,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.reports import world
-from tests.reports.access_served import serve, shot, shown_once
+from tests.reports.access_served import serve, shown_once
 from tests.reports.access_world import place
+from tests.reports.browsing import shot
 from tests.system import ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.browser
@@ -76,7 +77,7 @@ def test_the_first_user_is_made_in_the_browser(browser: Browser, tmp_path: Path)
         page = context.new_page()
         page.goto(f"{address}/p/demo/daily")
         expect(page.locator(".open")).to_contain_text("No users yet: open to this machine only")
-        shot(page, "open")
+        shot(page, "access-open")
         page.goto(f"{address}/people")
         page.get_by_label("E-mail address").fill("ann@example.org")
         page.get_by_role("button", name="Make a link").click()

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.reports import world
-from tests.reports.browsing import serving, shot, watched
+from tests.reports.browsing import serving, shot
 from tests.streams import NOON, event
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400",)
 expect.set_options(timeout=20_000)
 TEXT = """New <b>checkout</b> & "more" """.strip()
 
 
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param, answers=("400",)) as found:
-        found.on("dialog", lambda dialog: dialog.accept())
-        yield found
+@pytest.fixture
+def page(page: Page) -> Page:
+    page.on("dialog", lambda dialog: dialog.accept())
+    return page
 
 
 @pytest.fixture

@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from reports.boards.definition import built_in
-from tests.reports import shop, world
-from tests.reports.browsing import fits, serving, shot, watched
+from tests.reports.browsing import fits, shot, watched
 from tests.reports.world import NOW, Live
 from transforms.statistics import Total
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400", "404", "409")
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shop.make(tmp_path_factory.mktemp("board-pages"))
-
-
-@pytest.fixture(scope="module")
-def address(directory: Path) -> Iterator[str]:
-    with serving(world.app(directory)) as found:
-        yield found
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def wide(browser: Browser) -> Iterator[Page]:
-    with watched(browser, 1440, answers=("400", "404", "409")) as made:
-        yield made
 
 
 def settled(page: Page) -> None:

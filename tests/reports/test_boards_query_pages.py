@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.reports import shop, world
-from tests.reports.browsing import fits, serving, shot, watched
+from tests.reports.browsing import fits, shot, watched
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400", "404", "409")
 expect.set_options(timeout=20_000)
 
 BY_DAY = """SELECT DATE(event_time) AS day, COUNT(*) AS n, COUNT(DISTINCT user_id) AS people
 FROM events WHERE country IN UNNEST(@countries)
   AND DATE(event_time) BETWEEN @first_day AND @last_day
 GROUP BY day ORDER BY day"""
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory = shop.make(tmp_path_factory.mktemp("board-query-pages"))
-    with serving(world.app(directory)) as found:
-        yield found
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param, answers=("400", "404", "409")) as made:
-        yield made
 
 
 def title_of(page: Page, name: str) -> str:

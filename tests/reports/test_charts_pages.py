@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from reports.charts.theme import COLOURS
-from tests.reports import shop, world
-from tests.reports.browsing import fits, serving, shot, watched
+from tests.reports import shop
+from tests.reports.browsing import fits, shot, watched
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400",)
 expect.set_options(timeout=20_000)
 LAST = shop.FIRST + timedelta(shop.DAYS - 1)
 HALF = LAST - timedelta(13)
@@ -30,29 +29,6 @@ NOTES = {
     "New checkout": HALF + timedelta(3),
     "Sale, with a long word about it": HALF + timedelta(9),
 }
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shop.make(tmp_path_factory.mktemp("charts-pages"))
-
-
-@pytest.fixture(scope="module")
-def address(directory: Path) -> Iterator[str]:
-    with serving(world.app(directory)) as found:
-        yield found
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def wide(browser: Browser) -> Iterator[Page]:
-    with watched(browser, 1440, answers=("400",)) as made:
-        yield made
 
 
 def explore(page: Page, address: str, kind: str, question: dict[str, Any]) -> Locator:

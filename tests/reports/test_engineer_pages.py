@@ -59,12 +59,6 @@ def address(directory: Path) -> Iterator[str]:
         yield made
 
 
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param) as made:
-        yield made
-
-
 def test_from_the_groups_of_errors_to_one_and_its_stack(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/errors?dates={WEEK['dates']}")
     expect(page.locator("#groups tbody tr")).not_to_have_count(0)

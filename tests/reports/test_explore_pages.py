@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -13,34 +11,12 @@ from playwright.sync_api import Browser, Page, expect
 
 import reports.insights.all  # noqa: F401 - the kinds
 from reports.insights.kinds import KINDS
-from tests.reports import shop, world
-from tests.reports.browsing import serving, shot, watched
+from tests.reports import shop
+from tests.reports.browsing import shot, watched
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400",)
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shop.make(tmp_path_factory.mktemp("explore-pages"))
-
-
-@pytest.fixture(scope="module")
-def address(directory: Path) -> Iterator[str]:
-    with serving(world.app(directory)) as found:
-        yield found
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param, answers=("400",)) as made:
-        yield made
-
-
-@pytest.fixture
-def wide(browser: Browser) -> Iterator[Page]:
-    with watched(browser, 1440, answers=("400",)) as made:
-        yield made
 
 
 def asked(page: Page) -> dict[str, object]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
 from headwater.manifest import problems
 from tests.reports import exports_world
-from tests.reports.test_pages import fits, page  # noqa: F401 - a fixture
+from tests.reports.browsing import fits, serving
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400",)
 expect.set_options(timeout=20_000)
 SLOW = (
     "SELECT a.event_id, b.name FROM events a, events b, events c, events d WHERE a.event_id > 'e2'"
@@ -36,16 +35,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(directory: Path) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, exports_world.app(directory, apart=True), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(exports_world.app(directory, apart=True)) as found:
+        yield found
 
 
-def test_export_watch_download_verify(address: str, page: Page, tmp_path: Path) -> None:  # noqa: F811
+def test_export_watch_download_verify(address: str, page: Page, tmp_path: Path) -> None:
     page.goto(f"{address}/p/demo/exports?sql={quote(SLOW)}")
     page.get_by_label("Name", exact=True).fill("Many pairs")
     page.get_by_role("button", name="Export", exact=True).click()
@@ -72,7 +66,7 @@ def test_export_watch_download_verify(address: str, page: Page, tmp_path: Path) 
     expect(page.locator("#list li")).to_have_count(0)
 
 
-def test_cancel_and_errors_in_their_place(address: str, page: Page) -> None:  # noqa: F811
+def test_cancel_and_errors_in_their_place(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/exports")
     page.locator("#what").select_option("sql")
     page.get_by_label("Query", exact=True).fill("SELECT 1\nFROM nothing")
@@ -90,7 +84,7 @@ def test_cancel_and_errors_in_their_place(address: str, page: Page) -> None:  # 
     expect(page.locator("#none")).to_be_visible()
 
 
-def test_a_question_from_explore_and_a_table(address: str, page: Page) -> None:  # noqa: F811
+def test_a_question_from_explore_and_a_table(address: str, page: Page) -> None:
     question = json.dumps({"dates": "2026-09-01..2026-09-30", "by": "month"})
     page.goto(f"{address}/p/demo/exports?insight=revenue&question={quote(question)}")
     expect(page.get_by_label("As JSON")).to_have_value(question)
@@ -107,7 +101,7 @@ def test_a_question_from_explore_and_a_table(address: str, page: Page) -> None: 
         expect(page.locator("#list li")).to_have_count(before - 1)
 
 
-def test_a_schedule(address: str, page: Page) -> None:  # noqa: F811
+def test_a_schedule(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/exports")
     page.get_by_label("Name", exact=True).fill("Nightly")
     page.get_by_label("Again and again").check()
@@ -124,7 +118,7 @@ def test_a_schedule(address: str, page: Page) -> None:  # noqa: F811
     expect(kept).to_have_count(0)
 
 
-def test_the_keyboard_reaches_all_of_it(address: str, page: Page) -> None:  # noqa: F811
+def test_the_keyboard_reaches_all_of_it(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/exports")
     page.locator("#what").focus()
     reached = []

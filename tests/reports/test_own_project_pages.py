@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from catalog.metrics import MetricStore
 from tests.reports import world
 from tests.reports.access_world import COOKIE, Place, email
-from tests.reports.browsing import serving, shot, watched
+from tests.reports.browsing import serving, shot
 from tests.reports.test_access_other_projects import MANY, fill_other, made
 from tests.reports.test_insight_metrics import metric
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400",)
 expect.set_options(timeout=20_000)
 
 
@@ -32,12 +33,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def address(here: Place) -> Iterator[str]:
     with serving(here.app) as found:
         yield found
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(browser, request.param, answers=("400",)) as opened:
-        yield opened
 
 
 def sign_in(page: Page, here: Place, address: str, who: str) -> None:

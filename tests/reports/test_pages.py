@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
+from playwright.sync_api import Page, expect
 
 from tests.reports import world
+from tests.reports.browsing import fits
 from tests.reports.world import NOW, Live
 from tests.streams import NOON, event, order
 from transforms.statistics import DistinctSketch, Total
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400",)
 expect.set_options(timeout=20_000)
 
 LONG = "<img src=x onerror=alert(1)> " + "a name without an end " * 9
@@ -42,44 +42,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def address(directory: Path) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, world.app(directory), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.fixture
 def live(directory: Path) -> Iterator[Live]:
     made = Live(directory)
     yield made
     made.close()
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page on which any script error or breach of the content security policy is a failure."""
-    context = browser.new_context(viewport={"width": request.param, "height": 900})
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda m: problems.append(m.text) if m.type == "error" and "400" not in m.text else None,
-    )
-    yield page
-    context.close()
-    assert problems == []
-
-
-def fits(page: Page) -> bool:
-    """Nothing makes the page itself scroll sideways."""
-    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    return bool(page.evaluate(wide) <= 0)
 
 
 def test_the_live_page_moves_by_itself(address: str, live: Live, page: Page) -> None:

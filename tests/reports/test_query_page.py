@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
+from playwright.sync_api import Page, expect
 
 from tests.reports import world
-from tests.reports.test_pages import fits
+from tests.reports.browsing import fits, serving
 from tests.reports.test_query_jobs import LONG, many_numbers
 from tests.streams import NOON, event
 
 pytestmark = pytest.mark.browser
+ANSWERS = ("400", "404", "409")
 
 
 @pytest.fixture(scope="module")
@@ -24,33 +23,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     names = ["view", "cart", "<b>odd</b>"]
     world.archive(directory, [event(f"e{n}", NOON + n, name=names[n % 3]) for n in range(1500)])
     many_numbers(directory)
-    server = make_server("127.0.0.1", 0, world.app(directory, sql_timeout_s=120), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(params=[1440, 390], ids=["wide", "narrow"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page on which any script error or breach of the content security policy is a failure."""
-    context = browser.new_context(viewport={"width": request.param, "height": 900})
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda m: (
-            problems.append(m.text)
-            if m.type == "error" and not any(code in m.text for code in ("400", "404", "409"))
-            else None
-        ),
-    )
-    yield page
-    context.close()
-    assert problems == []
+    with serving(world.app(directory, sql_timeout_s=120)) as found:
+        yield found
 
 
 def test_write_with_completion_and_parameters_and_run(address: str, page: Page) -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
-from werkzeug.serving import make_server
 
 from tests.reports import world
-from tests.reports.test_pages import fits, page  # noqa: F401 - a fixture
+from tests.reports.browsing import fits
 from tests.streams import DAY_US, NOON, order
 
+ANSWERS = ("400",)
 LEDGER = """order_id,amount,currency,date
 o-same,12.50,GBP,2026-09-21
 o-amount,9.99,GBP,2026-09-21
@@ -137,19 +135,8 @@ def test_a_large_ledger_is_taken(client):
     assert found["differences_in_all"] > 120_000
 
 
-@pytest.fixture(scope="module")
-def address(directory: Path) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, world.app(directory), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.mark.browser
-def test_the_page(address: str, page: Page, tmp_path: Path) -> None:  # noqa: F811
+def test_the_page(address: str, page: Page, tmp_path: Path) -> None:
     expect.set_options(timeout=20_000)
     (tmp_path / "ledger.csv").write_text(LEDGER)
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
