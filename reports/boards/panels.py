@@ -16,7 +16,7 @@ from reports.boards.query_chart import Unit, chart_of
 from reports.boards.tiles import TILES, tile
 from reports.charts.drawn import drawn
 from reports.charts.noted import with_notes
-from reports.insights.kinds import ask
+from reports.insights.kinds import ask, check
 from reports.insights.question import QuestionError, days_of
 from reports.insights.routes import as_json
 from reports.insights.source import Source
@@ -58,6 +58,7 @@ class Panels:
         make: Callable[[], dict[str, Any]]
         if panel.kind:
             question = scoped(panel.question, scope, own_dates=panel.own_dates)
+            check(panel.kind, question, source)  # what is remembered was asked by others
             asked = (panel.kind, msgspec.json.encode(question).decode())
             make = lambda: as_json(ask(panel.kind, question, source))  # noqa: E731
         else:

@@ -1,11 +1,10 @@
-"""Before and after a launch: registered daily numbers, or one of events, with uncertainty.
+"""Before and after a launch: metrics of the project, or one number of events, with uncertainty.
 
 What counts as a change, and when it is not computable, is in `transforms.before_after`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,13 +14,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from reports.insights.answer import Chart, Column, Table
-from reports.insights.filters import Bindings, matches
 from reports.insights.kinds import Kind, register
 from reports.insights.question import Question, QuestionError, Step
 from reports.insights.source import Source
+from reports.insights.trend_question import LETTERS, Series, TrendQuestion
+from reports.insights.trends import in_whole_units, lines_of
 from transforms.before_after import LEVEL, Effect, NotComputable, effect
 from transforms.metrics import METRICS
-from transforms.money import exponent
 
 _DEPENDENT = 0.3
 _DAY = timedelta(1)
@@ -40,7 +39,6 @@ _COLUMNS = (
     Column("days_after", "Days after", "count"),
     Column("remark", "Remark", "label"),
 )
-_MEASURES = {"events": "count(*)", "people": "count(DISTINCT e.person)"}
 
 
 class BeforeAfter(Question, frozen=True, kw_only=True):
@@ -48,7 +46,7 @@ class BeforeAfter(Question, frozen=True, kw_only=True):
 
     launch:      its day, such as 2026-03-01
     annotation:  or the name of a saved annotation, whose day it is
-    metrics:     registered daily numbers; revenue is one for each currency
+    metrics:     of the project, built-in or its own; revenue is one for each currency
     event:       a number of one's own besides: such events of a day
     measure:     of these the events, or the people who did them
     settle_days: days from the launch on that are left out, such as the launch day itself
@@ -58,7 +56,8 @@ class BeforeAfter(Question, frozen=True, kw_only=True):
     launch: str = ""
     annotation: str = ""
     metrics: Annotated[
-        tuple[str, ...], msgspec.Meta(extra_json_schema={"x-suggest": list(METRICS)})
+        tuple[str, ...],
+        msgspec.Meta(max_length=len(LETTERS) - 1, extra_json_schema={"x-suggest": list(METRICS)}),
     ] = ()
     event: Step | None = None
     measure: Literal["events", "people"] = "events"
@@ -128,84 +127,43 @@ def _launch(question: BeforeAfter, source: Source) -> date:
 
 
 def _series(question: BeforeAfter, source: Source, first: date, last: date) -> list[_Series]:
+    """The daily numbers asked for, as trends count them: one mechanism, one answer."""
     wanted = question.metrics or (() if question.event else ("events", "active_users", "orders"))
-    for name in wanted:
-        if name not in METRICS:
-            raise QuestionError(f"metrics: there is no {name!r}; there are {', '.join(METRICS)}")
-    if wanted and (question.where or question.cohort):
-        raise QuestionError(
-            "where and cohort apply to event alone: daily metrics are of everybody; leave out "
-            "metrics, or the conditions"
-        )
-    found = _daily(tuple(dict.fromkeys(wanted)), source, first, last) if wanted else []
+    series = [Series(metric=name) for name in dict.fromkeys(wanted)]
     if question.event is not None:
-        found.append(_of_events(question, question.event, source, first, last))
+        what = f"{question.event.title}, {question.measure}"
+        series.append(Series(event=question.event, measure=question.measure, label=what))
+    asked = TrendQuestion(
+        series=tuple(series),
+        dates=f"{first}..{last}",
+        where=question.where,
+        cohort=question.cohort,
+        identity=question.identity,
+    )
+    grid, lines = lines_of(asked, source)
+    days = [period.first for period in grid.periods]
+    begin, end = _known(source)
+    found = []
+    for line in map(in_whole_units, lines):
+        values = {day: value for day, value in zip(days, line.values, strict=True) if day < end}
+        begins = min([*filter(None, [begin]), *(day for day, value in values.items() if value)],
+                     default=None)  # fmt: skip
+        # A day without events is nought and not unknown, but for those before the first of all.
+        known = {
+            day: float(value)
+            for day, value in values.items()
+            if value is not None and begins is not None and day >= begins
+        }
+        found.append(_Series(line.title, known))
     return found
 
 
-def _daily(names: tuple[str, ...], source: Source, first: date, last: date) -> list[_Series]:
-    """Series out of the exact daily table; a day without events is nought, not unknown."""
-    span = "SELECT min(day), epoch_us(max(complete_until)) FROM daily"
-    begins, until = _only(source.read(span, tables=("daily",)))
-    if begins is None:
-        return [_Series(METRICS[name].title, {}) for name in names]
+def _known(source: Source) -> tuple[date | None, date]:
+    """First day that the exact tables know, if any; and the first that is not whole yet."""
+    span = source.read("SELECT min(day) AS begin FROM daily", tables=("daily",)).to_pylist()
+    until = min(at for at in (source.complete_until, source.now_us) if at is not None)
     zone = ZoneInfo(source.zone)
-    last = min(last, datetime.fromtimestamp(until / 1e6, UTC).astimezone(zone).date() - _DAY)
-    known = _days(max(first, begins), last)
-    bind = Bindings()
-    sql = (
-        "SELECT day, metric, dimensions, value, denominator FROM daily WHERE day BETWEEN "
-        f"{bind.add(first)} AND {bind.add(last)} AND list_contains({bind.add(list(names))}, metric)"
-    )
-    found: dict[tuple[str, str], dict[date, float]] = {}
-    ratios = {name for name in names if METRICS[name].denominator}
-    for row in source.read(sql, bind, tables=("daily",)).to_pylist():
-        dimensions, name = json.loads(row["dimensions"]), row["metric"]
-        currency = dimensions.get("currency", "")
-        if dimensions and not currency:
-            continue  # of one event name: part of the total
-        days = found.setdefault((name, currency), {})
-        if name not in ratios:
-            days[row["day"]] = row["value"] / 10 ** (exponent(currency) if currency else 0)
-        elif row["denominator"]:
-            days[row["day"]] = row["value"] / row["denominator"]
-    series = []
-    for name in names:
-        of_name = {c: days for (n, c), days in sorted(found.items()) if n == name}
-        for currency, days in (of_name or {"": {}}).items():
-            title = METRICS[name].title + (f", {currency}" if currency else "")
-            whole = {day: days.get(day, 0.0) for day in known if name not in ratios or day in days}
-            series.append(_Series(title, whole))
-    return series
-
-
-def _of_events(
-    question: BeforeAfter, step: Step, source: Source, first: date, last: date
-) -> _Series:
-    """A number of events, counted anew from the raw ones."""
-    begins = Bindings()
-    local = f"timezone({begins.add(source.zone)}, min(event_time))::DATE"
-    (begin,) = _only(source.read(f"SELECT {local} FROM events", begins))
-    bind = Bindings()
-    events = source.events(question, bind)
-    day = f"timezone({bind.add(source.zone)}, e.event_time)::DATE"
-    sql = (
-        f"SELECT {day} AS day, {_MEASURES[question.measure]} AS value FROM {events} AS e "
-        f"WHERE {matches(step, bind)} GROUP BY 1"
-    )
-    days = {row["day"]: float(row["value"]) for row in source.read(sql, bind).to_pylist()}
-    known = _days(max(first, begin), last) if begin is not None else []
-    title = f"{step.title}, {question.measure}"
-    return _Series(title, {day: days.get(day, 0.0) for day in known})
-
-
-def _only(table: Any) -> tuple[Any, ...]:
-    """The one row of a table."""
-    return tuple(table.to_pylist()[0].values())
-
-
-def _days(first: date, last: date) -> list[date]:
-    return [first + timedelta(n) for n in range((last - first).days + 1)]
+    return span[0]["begin"], datetime.fromtimestamp(until / 1e6, UTC).astimezone(zone).date()
 
 
 def _row(title: str, found: Effect | NotComputable, before: int, after: int) -> tuple[Any, ...]:

@@ -307,5 +307,6 @@ register(
         FunnelPeople,
         people,
         {**_EXAMPLE, "step": 1},
+        lists_people=True,
     )
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from reports.insights.answer import Answer, Table
-from reports.insights.question import Question, QuestionError, read
+from reports.insights.question import PeopleHidden, Question, QuestionError, read
 from reports.insights.source import Source
 
 
@@ -20,6 +20,7 @@ class Kind:
     question: what can be asked; its docstring and fields describe it to people and to OpenAPI
     answer:   how it is answered; raises QuestionError, reports.warehouse.engine.QueryFailed
     example:  a question that most projects can ask, as JSON has it
+    lists_people: its rows are people and not numbers, which not everybody may see
     """
 
     name: str
@@ -28,9 +29,11 @@ class Kind:
     question: type[Question]
     answer: Callable[[Any, Source], Table]
     example: dict[str, Any]
+    lists_people: bool = False
 
 
 KINDS: dict[str, Kind] = {}
+_IDS = ("user_id", "anonymous_id")
 
 
 def register(kind: Kind) -> Kind:
@@ -41,10 +44,21 @@ def register(kind: Kind) -> Kind:
     return kind
 
 
-def ask(kind: str, value: Any, source: Source) -> Answer:
-    """Read a question of a kind and answer it. Raises QuestionError, QueryFailed."""
+def check(kind: str, value: Any, source: Source) -> None:
+    """Raises QuestionError for a kind that is none, PeopleHidden where ids would be listed."""
     if kind not in KINDS:
         raise QuestionError(f"there is no kind {kind!r} of question; there are {', '.join(KINDS)}")
+    by = value.get("breakdown") if isinstance(value, Mapping) else None
+    if (KINDS[kind].lists_people or by in _IDS) and not source.may_list_people:
+        raise PeopleHidden(
+            f"{KINDS[kind].title}: who people are is shown to analysts of {source.project} only; "
+            "ask an admin for the role analyst"
+        )
+
+
+def ask(kind: str, value: Any, source: Source) -> Answer:
+    """Read a question of a kind and answer it. Raises as `check`, QuestionError, QueryFailed."""
+    check(kind, value, source)
     question = read(KINDS[kind].question, value)
     table = KINDS[kind].answer(question, source)
     return Answer(

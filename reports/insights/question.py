@@ -28,6 +28,10 @@ class QuestionError(ValueError):
     """The question cannot be asked; the message names the field, the value and the remedy."""
 
 
+class PeopleHidden(QuestionError):
+    """Its answer lists people, whom the caller may not see."""
+
+
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A condition on an event.
 

@@ -6,22 +6,24 @@ from dataclasses import asdict
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, current_app, has_request_context, jsonify, request
 from flask.typing import ResponseReturnValue
 
 import reports.insights.all  # noqa: F401 - registers the kinds
 from reports.access.needs import needs
+from reports.access.parts import caller
 from reports.annotated import annotated_days
 from reports.cohorts.routes import cohort_table
 from reports.insights.answer import Answer
 from reports.insights.kinds import KINDS, ask
-from reports.insights.question import QuestionError
+from reports.insights.question import PeopleHidden, QuestionError
 from reports.insights.source import Source
 from reports.present import when
 from reports.warehouse.engine import QueryFailed
 from reports.warehouse.shown import plain
 
 bp = Blueprint("insights", __name__)
+_KNOW_PEOPLE = ("analyst", "admin")
 
 
 def source_of(project: str) -> Source:
@@ -30,7 +32,10 @@ def source_of(project: str) -> Source:
     zone = me.projects().get(project)
     if zone is None:
         abort(404, f"There is no project {project!r}. Make one: python -m catalog add-project")
-    return Source(me.warehouse, project, zone, me.clock(), cohort_table, annotated_days, me.metrics)
+    return Source(
+        me.warehouse, project, zone, me.clock(), cohort_table, annotated_days, me.metrics,
+        may_list_people=not has_request_context() or caller().role_in(project) in _KNOW_PEOPLE,
+    )  # fmt: skip
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
@@ -85,6 +90,8 @@ def answer(project: str, kind: str) -> ResponseReturnValue:
         found = ask(kind, request.get_json(silent=True), source)
     except RecursionError:  # [[[[…
         return jsonify(message="the question is nested too deeply"), 400
+    except PeopleHidden as error:
+        return jsonify(message=str(error)), 403
     except (QuestionError, QueryFailed) as error:
         return jsonify(message=str(error)), 400
     return jsonify(as_json(found))

@@ -37,6 +37,7 @@ class Source:
     as_of:     when the newest of what was read was written, us; None before the first read
     elapsed_s: spent reading so far
     rows_read: rows that came out of SQL so far
+    may_list_people: may whoever asks see who people are, and not only how many?
     """
 
     def __init__(
@@ -48,10 +49,13 @@ class Source:
         cohort: Cohort = lambda project, name: None,
         annotations: Annotations = lambda project: {},
         metrics: Metrics = lambda project: (),
+        *,
+        may_list_people: bool = True,
     ) -> None:
         self._warehouse, self.project, self.zone = warehouse, project, zone
         self.now_us, self._cohort = now_us, cohort
         self._annotations, self._metrics = annotations, metrics
+        self.may_list_people = may_list_people
         self.as_of: int | None = None
         self.complete_until: int | None = None
         self.elapsed_s, self.rows_read = 0.0, 0

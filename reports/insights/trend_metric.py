@@ -102,7 +102,7 @@ def _looked_up(
         return msgspec.structs.replace(one, measure=BUILT_IN[one.metric], metric="", label=label)
     if one.metric not in own:
         raise QuestionError(
-            f"series {letter}: {project} has no metric {one.metric!r}; there are "
+            f"metric={one.metric!r}: {project} has none of that name; there are "
             f"{', '.join([*BUILT_IN, *own])}. Define one: "
             f"python -m catalog metric put {project} FILE"
         )

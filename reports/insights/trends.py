@@ -83,6 +83,14 @@ def answer(question: TrendQuestion, source: Source) -> Table:
     return _table(question, grid, lines, then, _notes(question, grid, lines, exact, split, source))
 
 
+def lines_of(question: TrendQuestion, source: Source) -> tuple[Grid, list[Line]]:
+    """Values by period of plain series, for other questions. Raises QuestionError, QueryFailed."""
+    question = with_metrics(question, source)
+    grid = Grid.of(source.days(question), question.grain, source.zone)
+    found, _ = _all_series(question, grid, None, source)
+    return grid, _lines(question, (), found, None, None, grid, None)
+
+
 def _all_series(
     question: TrendQuestion, grid: Grid, split: Split | None, source: Source
 ) -> tuple[list[Found], list[str]]:
@@ -143,7 +151,7 @@ def _lines(
                 before=_paired(earlier.get(key), pairs, spec_of(one).empty),
                 total=None if question.cumulative else found[number].totals.get(key),
             )
-            shown.append(_in_whole_units(line) if is_mixed and unit == "money" else line)
+            shown.append(in_whole_units(line) if is_mixed else line)
     for calculated, formula in zip(question.formulas, formulas, strict=True):
         title = calculated.label or calculated.formula
         now = _worked_out(formula, question.series, found, split, grid)
@@ -199,7 +207,11 @@ def _whole_units(minor: Value, currency: str) -> Value:
         return minor
 
 
-def _in_whole_units(line: Line) -> Line:
+def in_whole_units(line: Line) -> Line:
+    """The line with numbers for minor units, which money has."""
+    if line.unit != "money":
+        return line
+
     def whole(values: list[Value]) -> list[Value]:
         return [_whole_units(value, line.currency) for value in values]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,28 @@ def test_a_viewer_looks_and_an_analyst_makes(place: Place) -> None:
     ):  # fmt: skip
         assert viewer.send(method, f"{address}{path}", BOARD).status_code == 403, path
     assert viewer.post("/p/demo/api/boards/preview", {"sql": "SELECT 1"}).status_code == 403
+
+
+FUNNEL = {"steps": [{"name": "view"}, {"name": "Order Completed"}], "step": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "question"),
+    [("funnel_people", FUNNEL), ("trend", {"breakdown": "user_id"}),
+     ("funnel", {"steps": FUNNEL["steps"], "breakdown": "anonymous_id"})],
+)  # fmt: skip
+def test_ids_of_people_are_for_analysts(place: Place, kind: str, question: dict[str, Any]) -> None:
+    viewer, analyst, stranger = place.browser("vic"), place.browser("lyn"), place.nobody()
+    board = {"title": "Who", "panels": [{"title": "P", "kind": kind, "question": question}]}
+    board_id = analyst.post("/p/demo/api/boards", board).get_json()["id"]
+    link = analyst.post(f"/p/demo/api/boards/{board_id}/shares", {}).get_json()["path"]
+    asked, panel = f"/p/demo/api/insights/{kind}", f"/p/demo/api/boards/{board_id}/panels/0"
+    # The analyst first: the answer is remembered then.
+    assert analyst.post(asked, question).status_code == 200
+    assert analyst.get(panel).status_code == 200
+    assert viewer.post(asked, question).status_code == 403
+    assert "shown to analysts of demo only" in viewer.get(panel).get_json()["message"]
+    assert stranger.get(f"{link}/panels/0").status_code == 400
 
 
 def test_a_link_needs_no_signing_in_and_opens_nothing_else(place: Place) -> None:
