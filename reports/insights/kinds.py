@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -61,6 +61,12 @@ def ask(kind: str, value: Any, source: Source) -> Answer:
     check(kind, value, source)
     question = read(KINDS[kind].question, value)
     table = KINDS[kind].answer(question, source)
+    if gone := source.gone_before():
+        said = (
+            f"Events before {gone} are gone by retention: earlier days are not whole, and who or "
+            "what came before counts from its first event since. The table daily keeps totals."
+        )
+        table = replace(table, notes=(*table.notes, said))
     return Answer(
         kind=kind,
         question=msgspec.to_builtins(question),

@@ -21,7 +21,7 @@ from reports.insights.kinds import Kind, register
 from reports.insights.question import Question, QuestionError
 from reports.insights.source import Source
 from reports.present import money
-from schemas_avro.tables import EVENTS, REPEATS
+from schemas_avro.tables import REPEATS
 from transforms.grid import DAY_US, Grain, add_periods, first_day, last_day
 from transforms.money import MoneyError, exponent
 from transforms.repeats import ORDER_REACH_US, REPEAT_KINDS, WHOLE_ORDER
@@ -287,12 +287,6 @@ def _notes(question: Revenue, source: Source, totals: pl.DataFrame) -> list[str]
             "A product has price times quantity of its lines; “(rest of the order)” is what is "
             "left of the order, such as tax, postage and discounts. An order with several products "
             "counts once for each."
-        )
-    gone = source.warehouse.files.of(EVENTS).retired.of(source.project).until
-    if gone > first:
-        notes.append(
-            f"Events before {gone} are gone by retention, so these days are not whole; the table "
-            "daily still has their net revenue and orders."
         )
     return notes
 

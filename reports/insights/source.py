@@ -19,6 +19,7 @@ from reports.warehouse.engine import Warehouse
 from schemas_avro.tables import DAILY, EVENTS
 from transforms.grid import DAY_US
 from transforms.own_metrics import MetricDefinition
+from transforms.times import YEARS_US
 
 Cohort = Callable[[str, str], pa.Table | None]  # project, name -> column `person`; None: no such
 Annotations = Callable[[str], Mapping[str, date]]  # project -> days of its notes, by text
@@ -62,6 +63,7 @@ class Source:
         self._tables: dict[str, pa.Table] = {}
         self._parts: dict[str, Days] = {}
         self._cohorts: dict[str, str] = {}
+        self._begins = YEARS_US[1]
 
     @property
     def warehouse(self) -> Warehouse:
@@ -102,6 +104,7 @@ class Source:
         `person` is null where an event has no id at all. `span`: other than the question's own.
         """
         start, end = span or self.span(question)
+        self._begins = min(start, self._begins)
         between = (
             f"e.event_time >= make_timestamptz({start}) AND e.event_time < make_timestamptz({end})"
         )
@@ -159,6 +162,12 @@ class Source:
             return False
         known = self._warehouse.files.of(EVENTS, based_on).positions
         return not (self._warehouse.files.of(EVENTS).positions - known).by_producer
+
+    def gone_before(self) -> date | None:
+        """UTC day before which retention took events out, if earlier ones were asked for."""
+        gone = self._warehouse.files.of(EVENTS).retired.of(self.project).until
+        day = (gone - date(1970, 1, 1)).days
+        return gone if self._begins < day * DAY_US else None
 
     def rolled_up_until(self) -> int | None:
         """Events received up to here are in `daily`, us; None where that is not known."""
