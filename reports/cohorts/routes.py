@@ -84,6 +84,11 @@ def cohort_table(project: str, name: str) -> pa.Table | None:
     return _cohorts().table(project, name)
 
 
+def cohort_names(project: str) -> tuple[str, ...]:
+    """What questions may name as `cohort`, in the order of the alphabet."""
+    return tuple(sorted(one.name for one in _cohorts().documents.all(project, KIND)))
+
+
 def _cohorts() -> Cohorts:
     found: Cohorts = current_app.extensions["cohorts"]
     return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, jsonify, request
 
 from reports.access.needs import needs
+from reports.health.scope import Scope, scope
 from reports.insights.errors import ErrorGroup, days_between, errors_sql, one_group
 from reports.insights.filters import Bindings
 from reports.insights.kinds import ask
@@ -21,26 +21,8 @@ from reports.query.here import page
 from transforms.error_groups import normalised
 
 bp = Blueprint("engineers", __name__, url_prefix="/p/<project>")
-PRESETS = (
-    ("today", "Today"),
-    ("yesterday", "Yesterday"),
-    ("last_7_days", "Last 7 days"),
-    ("last_30_days", "Last 30 days"),
-    ("last_90_days", "Last 90 days"),
-)
 _EVENTS = 50  # newest ones on a group's page
 _BY = ("page", "browser", "device", "os", "country", "version", "day", "all")
-
-
-def dates() -> str:
-    """?dates=, or the last 30 days."""
-    return request.args.get("dates") or "last_30_days"
-
-
-def choices(chosen: str) -> list[tuple[str, str]]:
-    """The presets, and what was asked where it is none of them."""
-    known = dict(PRESETS)
-    return [*PRESETS, *([] if chosen in known else [(chosen, chosen)])]
 
 
 def answered(kind: str, question: Mapping[str, Any], source: Source) -> dict[str, Any]:
@@ -54,48 +36,39 @@ def answered(kind: str, question: Mapping[str, Any], source: Source) -> dict[str
 @bp.get("/errors")
 @needs("viewer")
 def errors_page(project: str) -> str:
-    """Groups of errors; ?dates=last_30_days&search=."""
-    search = request.args.get("search", "")
-    asked = {"dates": dates(), "search": search}
-    found = answered("errors", asked, source_of(project))
+    """Groups of errors; ?dates=last_30_days&cohort=&search=."""
+    search, asked = request.args.get("search", ""), scope(project)
+    found = answered("errors", {**asked.asked, "search": search}, source_of(project))
     names = [column["name"] for column in found["columns"]]
     return page(
         "errors.html",
         project,
         answer=found,
         groups=[dict(zip(names, row, strict=True)) for row in found["rows"]],
-        dates=dates(),
-        choices=choices(dates()),
+        scope=asked,
         search=search,
-        query=urlencode({"dates": dates()}),
     )
 
 
 @bp.get("/errors/<group>")
 @needs("viewer")
 def error_page(project: str, group: str) -> str:
-    """One group: stack, days, where, newest events; ?dates=last_30_days."""
-    return page(
-        "error_group.html",
-        project,
-        group=_group(project, group),
-        dates=dates(),
-        choices=choices(dates()),
-        query=urlencode({"dates": dates()}),
-    )
+    """One group: stack, days, where, newest events; ?dates=last_30_days&cohort=."""
+    asked = scope(project)
+    return page("error_group.html", project, group=_group(project, group, asked), scope=asked)
 
 
 @bp.get("/api/errors/<group>")
 @needs("viewer")
 def error_json(project: str, group: str) -> Response:
-    """One group whole: problem, frames, days, versions, browsers, newest 50 events; ?dates=."""
-    return jsonify(_group(project, group))
+    """One group whole: problem, frames, days, versions, newest 50 events; ?dates=&cohort=."""
+    return jsonify(_group(project, group, scope(project)))
 
 
-def _group(project: str, group: str) -> dict[str, Any]:
+def _group(project: str, group: str, asked: Scope) -> dict[str, Any]:
     source = source_of(project)
     try:
-        question = read(ErrorGroup, {"group": group, "dates": dates()})
+        question = read(ErrorGroup, {"group": group, **asked.asked})
         one, found = one_group(question, source)
         every = days_between(*source.days(question))
     except QuestionError as error:
@@ -145,18 +118,16 @@ def _group(project: str, group: str) -> dict[str, Any]:
 @bp.get("/errors/vitals")
 @needs("viewer")
 def performance_page(project: str) -> str:
-    """Web vitals; ?dates=last_30_days&by=page."""
-    by = request.args.get("by") or "page"
-    source = source_of(project)
-    found = answered("vitals", {"dates": dates(), "by": by}, source)
+    """Web vitals; ?dates=last_30_days&cohort=&by=page."""
+    by, asked = request.args.get("by") or "page", scope(project)
+    found = answered("vitals", {**asked.asked, "by": by}, source_of(project))
     names = [column["name"] for column in found["columns"]]
     return page(
         "performance.html",
         project,
         answer=found,
         rows=[dict(zip(names, row, strict=True)) for row in found["rows"]],
-        dates=dates(),
-        choices=choices(dates()),
+        scope=asked,
         by=by,
         every_by=_BY,
     )

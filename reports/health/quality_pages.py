@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, request
 
 from reports.access.needs import needs
-from reports.health.error_pages import answered, choices
+from reports.health.error_pages import answered
+from reports.health.scope import scope
 from reports.insights.routes import source_of
 from reports.query.here import page
 
@@ -18,17 +18,17 @@ bp = Blueprint("quality", __name__, url_prefix="/p/<project>")
 @bp.get("/quality")
 @needs("viewer")
 def quality_page(project: str) -> str:
-    """Every type of event; ?dates=last_7_days. With ?type=track&event=NAME one of them."""
-    dates = request.args.get("dates") or "last_7_days"
+    """Every type of event; ?dates=last_7_days&cohort=. With ?type=track&event=NAME one of them."""
+    asked = scope(project, "last_7_days")
     kind, event = request.args.get("type", ""), request.args.get("event", "")
     source = source_of(project)
-    shared = {"dates": dates, "choices": choices(dates), "query": urlencode({"dates": dates})}
     if not kind:
-        found = answered("quality", {"dates": dates}, source)
-        return page("quality.html", project, answer=found, rows=_rows(found), **shared)
+        found = answered("quality", asked.asked, source)
+        return page("quality.html", project, answer=found, rows=_rows(found), scope=asked)
     one = {"type": kind, "event": event}
-    by_day = answered("quality_days", {**one, "dates": _longer(dates)}, source_of(project))
-    by_field = answered("quality_fields", {**one, "dates": dates}, source)
+    longer = {**asked.asked, "dates": _longer(asked.dates)}
+    by_day = answered("quality_days", {**one, **longer}, source_of(project))
+    by_field = answered("quality_fields", {**one, **asked.asked}, source)
     return page(
         "quality_event.html",
         project,
@@ -38,7 +38,7 @@ def quality_page(project: str) -> str:
         days=_rows(by_day),
         by_field=by_field,
         fields=_rows(by_field),
-        **shared,
+        scope=asked,
     )
 
 
