@@ -37,13 +37,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a query. types: BigQuery's; as_of, status: None where it read no table."""
+    """What came of a query.
+
+    types:          BigQuery's
+    as_of, status:  None where it read no table
+    complete_until: of receipt: events until then are in it; None where that is not known
+    """
 
     columns: list[str]
     types: list[str]
     rows: list[list[Any]]
     truncated: bool
     as_of: str | None
+    complete_until: str | None
     status: str | None
     seconds: float
 
@@ -107,6 +113,7 @@ class Server:
             rows=rows,
             truncated=job["truncated"],
             as_of=job["as_of"],
+            complete_until=job.get("complete_until"),
             status=job["status"],
             seconds=job["seconds"],
         )

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from catalog import settings as settings_table
 from headwater.client import Answer, Progress, QueryError, Server, ServerError
+from transforms.csv_safe import safe
 
 REFUSED, NO_SERVER, CANCELLED = 1, 3, 130
 _NUMBERS = {"INT64", "FLOAT64", "NUMERIC"}
-_GUARDED = "=+-@\t\r"
 
 
 @click.command()
@@ -124,7 +124,8 @@ def _say(answer: Answer) -> None:
     cut = " (the first; there are more)" if answer.truncated else ""
     trust = f", {answer.status}" if answer.status else ""
     as_of = f", as of {answer.as_of}" if answer.as_of else ""
-    click.echo(f"{rows}{cut} in {answer.seconds:.2f} s{trust}{as_of}", err=True)
+    until = f", complete until {answer.complete_until}" if answer.complete_until else ""
+    click.echo(f"{rows}{cut} in {answer.seconds:.2f} s{trust}{as_of}{until}", err=True)
 
 
 def _table(answer: Answer) -> None:
@@ -140,20 +141,9 @@ def _table(answer: Answer) -> None:
 
 def _csv(answer: Answer) -> None:
     out = csv.writer(sys.stdout)
-    out.writerow([_guarded(name) for name in answer.columns])
+    out.writerow([safe(name) for name in answer.columns])
     for row in answer.rows:
-        out.writerow([_guarded(v) if isinstance(v, str) else _text(v, "") for v in row])
-
-
-def _guarded(cell: str) -> str:
-    """A cell that a spreadsheet would run begins with an apostrophe; a plain number does not."""
-    if not cell or cell[0] not in _GUARDED:
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
+        out.writerow([safe(_text(value, "")) for value in row])
 
 
 def _json(answer: Answer) -> None:

@@ -24,7 +24,7 @@ ARROW = {
     "collector": {"schemas_avro", "transforms", "catalog"},
     "beam_pipelines": {"schemas_avro", "transforms", "catalog"},
     "reports": {"schemas_avro", "transforms", "catalog"},
-    "headwater": {"catalog"},
+    "headwater": {"transforms", "catalog"},
 }
 # The reference describes everything, so it reads everything.
 READS_EVERYTHING = "headwater/reference.py"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -28,6 +30,7 @@ from reports.warehouse.shown import plain
 _TIME = re.compile(r"DATE|TIMESTAMP.*|DATETIME")
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*\))")
 DAYS = ("first_day", "last_day")  # parameters that stand for the board's days
+ZONE = "time_zone"  # and the one for where these days begin
 _USUAL_DAYS = "last_30_days"
 _NO_TITLES = {"x_title": "", "y_title": ""}
 
@@ -44,10 +47,19 @@ class Panels:
     answers: Answers
     live: Callable[[str], dict[str, Any]]
 
-    def shown(self, panel: Panel, scope: Scope, source: Source, *, is_noted: bool = True) -> bytes:
+    def shown(
+        self,
+        panel: Panel,
+        scope: Scope,
+        source: Source,
+        *,
+        is_noted: bool = True,
+        user: str | None = None,
+    ) -> bytes:
         """JSON of what `show` of static/chart.js takes, or {"text"}, of a panel of words.
 
         is_noted: with the project's annotations
+        user:     who tries a query that is not saved, whose queries at once are limited
         Raises QuestionError, and NotAdmitted or QueryFailed of reports.warehouse.engine.
         """
         if panel.text:
@@ -64,7 +76,7 @@ class Panels:
         else:
             sql, given = self._sql(panel, scope, source)
             asked = ("sql", sql, repr(sorted(given.items())), repr(panel.chart))
-            make = lambda: self._query(source, sql, given, panel.chart)  # noqa: E731
+            make = lambda: self._query(source, sql, given, panel.chart, user)  # noqa: E731
         # The day is part of it: `last_30_days` of tomorrow is another question.
         notes = source.annotations() if is_noted else {}
         key = (source.project, source.today, *asked, tuple(notes.items()))
@@ -89,41 +101,59 @@ class Panels:
             sql, given = str(found.body["sql"]), values_of(found.body.get("parameters"))
         days = days_of(scope.dates or _USUAL_DAYS, source.today)
         named = {name.lower() for name in re.findall(r"@(\w+)", sql)}
-        given |= {n: day for n, day in zip(DAYS, days, strict=True) if n in named}
+        known = dict(zip((*DAYS, ZONE), (*days, source.zone), strict=True))
+        given |= {name: value for name, value in known.items() if name in named}
         return sql, given
 
     def _query(
-        self, source: Source, sql: str, given: dict[str, Any], chart: SqlChart | None
+        self,
+        source: Source,
+        sql: str,
+        given: dict[str, Any],
+        chart: SqlChart | None,
+        user: str | None,
     ) -> dict[str, Any]:
-        found = self.warehouse.ask(source.project, sql, given)
+        found = self.warehouse.ask(source.project, sql, given, user=user)
         return sql_answer(found, chart, source.zone)
 
 
 def sql_answer(found: Result, chart: SqlChart | None, zone: str) -> dict[str, Any]:
-    """Rows of a query as an answer. Raises QuestionError for a chart that they do not give."""
+    """Rows of a query as an answer, instants in the zone that it says.
+
+    Raises QuestionError for a chart that the rows do not give.
+    """
     units = [_unit(kind) for kind in found.types]
     columns = [
         {"name": name, "title": name, "unit": unit, "low": "", "high": ""}
         for name, unit in zip(found.columns, units, strict=True)
     ]
-    rows = len(found.rows)
+    rows, here = len(found.rows), ZoneInfo(zone)
     cut = [f"Only the first {rows:,} rows are here; aggregate or add a LIMIT."]
     return {
         "kind": "sql",
         "question": {},
         "columns": columns,
-        "rows": [[plain(value) for value in row] for row in found.rows],
+        "rows": [[plain(_local(value, here)) for value in row] for row in found.rows],
         "chart": {**chart_of(chart, found.columns, units), **_NO_TITLES},
         "totals": [],
         "notes": cut if found.truncated else [],
         "status": found.status,
         "error": 0.0,
         "as_of": when(found.as_of, zone),
-        "complete_until": None,
+        "complete_until": when(found.complete_until, zone),
         "time_zone": zone,
-        "identity": "",
+        "identity": "as the query counts them" if found.status else "",
         "elapsed_ms": round(found.elapsed_s * 1000),
     }
+
+
+def _local(value: Any, zone: ZoneInfo) -> Any:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(zone)
+    except OverflowError:  # in the first or last hours that there are
+        return value
 
 
 def _unit(kind: str) -> Unit:

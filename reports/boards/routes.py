@@ -36,6 +36,7 @@ from reports.insights.question import QuestionError, days_of
 from reports.insights.routes import source_of
 from reports.live.overview import overview
 from reports.live.store import LiveStore
+from reports.query.here import user
 from reports.warehouse.engine import NotAdmitted, QueryFailed
 
 bp = Blueprint("boards", __name__)
@@ -176,7 +177,7 @@ def preview(project: str) -> ResponseReturnValue:
     """What would be in a panel that is not saved."""
     source = source_of(project)
     panel = _valid(lambda: panel_of(request.get_json(silent=True)))
-    asked = _valid(lambda: _panels().shown(panel, Scope(), source))
+    asked = _valid(lambda: _panels().shown(panel, Scope(), source, user=user()))
     return Response(asked, content_type="application/json")
 
 

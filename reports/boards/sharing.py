@@ -28,11 +28,12 @@ from reports.access.needs import needs
 from reports.boards.definition import KIND, Board, Scope, built_in, stored
 from reports.boards.panels import Panels
 from reports.boards.shares import MOST_DAYS, Share, Shares
-from reports.insights.question import QuestionError
+from reports.insights.question import PeopleHidden, QuestionError
 from reports.insights.routes import source_of
 from reports.warehouse.engine import NotAdmitted, QueryFailed
 
 bp = Blueprint("sharing", __name__)
+_PEOPLE = "This panel lists people, whom a link does not show."
 _GONE = "This link does not open anything: it was taken back, or it is over. Ask for a new one."
 
 
@@ -105,10 +106,13 @@ def shared_panel(token: str, number: int) -> ResponseReturnValue:
         abort(404, _GONE)
     panels: Panels = current_app.extensions["boards"]
     scope = Scope(board.dates, board.where, board.cohort)
+    source = source_of(share.project)
+    source.may_list_people = False  # whoever opens it: what it shows does not depend on that
     try:
         # Annotations are words among the people of a project; a link shows numbers.
-        panel, source = board.panels[number], source_of(share.project)
-        shown = panels.shown(panel, scope, source, is_noted=False)
+        shown = panels.shown(board.panels[number], scope, source, is_noted=False)
+    except PeopleHidden:
+        return _private(jsonify(message=_PEOPLE)), 400
     except (QuestionError, QueryFailed, NotAdmitted):
         # What is wrong may speak of filters and tables, which the link does not show.
         return _private(jsonify(message="This panel cannot be computed now.")), 400

@@ -122,7 +122,7 @@ def _panel(box: Box, width: float, theme: Theme, prefix: str) -> tuple[str, floa
     y = 30.0
     parts = [_text(_PAD, y, _cut(box.title, 14, room), 14, colours.ink, weight=600)]
     trust = " · ".join(box.drawn.get("trust", []))
-    for line in _lines(trust, 10.5, room)[:2]:
+    for line in _lines(trust, 10.5, room):
         y += 16
         parts.append(_text(_PAD, y, line, 10.5, colours.soft))
     for line in _lines(box.note, 13, room):
@@ -148,8 +148,10 @@ def _panel(box: Box, width: float, theme: Theme, prefix: str) -> tuple[str, floa
         body, height = _table(box.drawn, room, theme)
         parts.append(f'<g transform="translate({_PAD},{y:.1f})">{body}</g>')
         y += height
-    for note in [*said(box.drawn, _MOST_NOTES), *box.drawn.get("notes", [])[:3]]:
-        for line in _lines(note, 11, room)[:2]:
+    notes = box.drawn.get("notes", [])
+    more = [f"… and {len(notes) - _MOST_NOTES} more notes."] if len(notes) > _MOST_NOTES else []
+    for note in [*said(box.drawn, _MOST_NOTES), *notes[:_MOST_NOTES], *more]:
+        for line in _lines(note, 11, room):
             y += 16
             parts.append(_text(_PAD, y, line, 11, colours.soft))
     return "".join(parts), y + _PAD
@@ -185,7 +187,7 @@ def _table(drawn: dict[str, Any], room: float, theme: Theme) -> tuple[str, float
     left_out = [f"{more:,} more rows"] if more > 0 else []
     left_out += [f"{hidden} more columns"] if hidden > 0 else []
     if left_out:
-        told = f"… and {' and '.join(left_out)}; the CSV has all."
+        told = f"… and {' and '.join(left_out)}."
         parts.append(_text(0, height + 12, told, 11, colours.soft))
         height += 20
     return "".join(parts), height

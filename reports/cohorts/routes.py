@@ -75,6 +75,7 @@ def install(app: Flask, settings: Settings, warehouse: Warehouse) -> None:
         settings.path("cohorts"),
         others.clock,
         others.projects,
+        user,
     )
     app.register_blueprint(bp)
 

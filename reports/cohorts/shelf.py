@@ -28,7 +28,8 @@ from reports.cohorts.evaluation import as_ids, evaluate
 from reports.insights.question import QuestionError
 from reports.insights.source import Source
 from reports.warehouse.admit import NotAdmitted
-from reports.warehouse.engine import QueryFailed, Warehouse
+from reports.warehouse.engine import Warehouse
+from reports.warehouse.failed import Busy, QueryFailed
 from schemas_avro.tables import EVENTS, IDENTITIES, REPEATS
 
 KIND = "cohort"
@@ -81,10 +82,12 @@ class Cohorts:
         directory: Path,
         clock: Callable[[], int],
         zones: Callable[[], Mapping[str, str]],
+        user: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """user: who asks, whose queries at once are limited."""
         self.documents = documents
         self._warehouse, self._directory = warehouse, directory
-        self._clock, self._zones = clock, zones
+        self._clock, self._zones, self._user = clock, zones, user
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -173,6 +176,8 @@ class Cohorts:
         try:
             found = evaluate(definition, source, lambda leaf: self._names(project, leaf))
             people, others, remarks = found.people, found.others, found.remarks
+        except Busy as problem:
+            error, key = str(problem), ""  # no day's: the next one to ask tries again
         except (QuestionError, QueryFailed, NotAdmitted) as problem:
             error = str(problem)
         state = State(
@@ -198,7 +203,7 @@ class Cohorts:
 
     def _asked(self, project: str, leaf: Sql) -> pa.Table:
         """Under all limits of the SQL box: the author's query reads the project's rows alone."""
-        result = self._warehouse.ask(project, leaf.sql)
+        result = self._warehouse.ask(project, leaf.sql, user=self._user())
         names = [column.lower() for column in result.columns]
         if "person" not in names:
             raise QuestionError(

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import msgspec
 from flask import Flask
 
 from catalog import settings as settings_table
-from catalog.documents import Documents
+from catalog.documents import Document, Documents
 from catalog.settings import Settings
 from catalog.store import Catalog, CatalogError
 from reports.exports import schedules
@@ -48,11 +49,14 @@ def run_due(settings: Settings, now_us: int) -> int:
     catalog = Catalog(settings.catalog_url)
     documents, zones = Documents(catalog), catalog.time_zones()
     app, failed = None, 0
-    for document in documents.every(schedules.KIND):
-        if document.body["next_at"] > now_us:
+    for listed in documents.every(schedules.KIND):
+        if listed.body["next_at"] > now_us:
+            continue
+        # Those before it took their time.
+        document = documents.get(listed.project, schedules.KIND, listed.id)
+        if document is None:
             continue
         app = app or serve()
-
         make = partial(_made, document.project, settings, app)
         kept = schedules.run(document, settings, zones[document.project], now_us, make)
         if kept is None:
@@ -60,12 +64,18 @@ def run_due(settings: Settings, now_us: int) -> int:
         if kept.last_state == "failed" and kept.last_at == now_us:
             failed = 1
             log.error("%s %r: %s", document.project, document.name, kept.last_said)
-        body = msgspec.to_builtins(kept)
-        try:
-            documents.put(document.project, schedules.KIND, document.name, body, known=document.id)
-        except CatalogError:  # removed meanwhile
-            continue
+        _put(documents, document, kept)
     return failed
+
+
+def _put(documents: Documents, started: Document, kept: schedules.Kept) -> None:
+    """Write down how a run went. It takes its time: what was changed meanwhile stays changed."""
+    now = documents.get(started.project, schedules.KIND, started.id)
+    if now is None:  # removed meanwhile
+        return
+    body = msgspec.to_builtins(schedules.after_run(started, now, kept))
+    with suppress(CatalogError):  # removed just now
+        documents.put(now.project, schedules.KIND, now.name, body, known=now.id)
 
 
 def _made(project: str, settings: Settings, app: Flask, asked: Asked, draft: Path) -> None:

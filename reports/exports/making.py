@@ -23,11 +23,13 @@ from reports.exports.writing import PARTS, Shape, Written, columns_of, write
 from reports.insights.kinds import ask
 from reports.insights.source import Source
 from reports.present import when
-from reports.warehouse.engine import QueryFailed
+from reports.warehouse.engine import Made, QueryFailed
 from reports.warehouse.parameters import values_of
 
 _LOOK_S = 0.2
 _GIVEN = "given"
+# What is of people besides events, and is not made anew when somebody is suppressed.
+_OF_PEOPLE = {"dead_letters", "identities", "sessions"}
 
 
 class Cancelled(Exception):
@@ -91,7 +93,8 @@ class Maker:
 
     def _query(self, directory: Path) -> tuple[list[Written], Facts]:
         warehouse = self.source.warehouse
-        made = warehouse.prepare(self.project, self.asked.sql, values_of(self.asked.parameters))
+        values = values_of(self.asked.parameters)
+        made = warehouse.prepare(self.project, self.asked.sql, values, without=self.suppressed)
         job = replace(made.job, max_rows=None)
         with (
             Stream(job, self.settings.export_timeout_s) as stream,
@@ -115,14 +118,14 @@ class Maker:
                 raise QueryFailed(self._too_slow())
             warehouse.result(made, failure, 0.0)
         status = "live, approximate" if "live_minutes" in made.query.tables else "exact"
-        notes = ("Suppressed people whose events are not erased yet are in it.",)
         shown = [{"name": c.name, "type": c.type} for c in columns]
         return written, Facts(
             shown,
             made.as_of,
             made.complete_until,
             status if made.query.tables else None,
-            notes=notes if self.suppressed else (),
+            {} if made.left_out is None else {"suppressed": made.left_out},
+            tuple(_notes(made)) if self.suppressed else (),
         )
 
     def _question(self, directory: Path) -> tuple[list[Written], Facts]:
@@ -229,6 +232,8 @@ class Maker:
                 f"needs more than {self.settings.sql_memory_mb} MB (HEADWATER_SQL_MEMORY_MB); "
                 "export fewer days at once"
             )
+        if "No space left" in text:  # the engine says it as one more failure of reading or writing
+            return QueryFailed("no room on the disk")
         if isinstance(error, duckdb.IOException) or "No files found" in text:
             return FilesGone()
         return error
@@ -241,17 +246,9 @@ class Maker:
 
     def _manifest(self, written: list[Written], facts: Facts, started: float) -> dict[str, Any]:
         asked, zone = self.asked, self.source.zone
-        what = {
-            name: value
-            for name in ("sql", "parameters", "kind", "question", "table", "dates", "columns")
-            if (value := getattr(asked, name))
-        }
         return {
             "manifest_version": 1,
-            "project": self.project,
-            "name": asked.title,
-            "what": what,
-            "format": asked.format,
+            **said_of(asked, self.project),
             "format_options": _options(asked),
             "columns": facts.columns,
             "made_at": when(int(started * 1e6), zone),
@@ -266,6 +263,28 @@ class Maker:
             "notes": list(facts.notes),
             "elapsed_s": round(time.time() - started, 3),
         }
+
+
+def said_of(asked: Asked, project: str) -> dict[str, Any]:
+    """What a manifest says of what was asked, whenever it was made."""
+    what = {
+        name: value
+        for name in ("sql", "parameters", "kind", "question", "table", "dates", "columns")
+        if (value := getattr(asked, name))
+    }
+    return {"project": project, "name": asked.title, "what": what, "format": asked.format}
+
+
+def _notes(made: Made) -> Iterator[str]:
+    """What a query's reader must know where people are suppressed."""
+    if made.left_out is not None:
+        yield (
+            "Events of suppressed people are left out, so its numbers can be lower than those of "
+            "the SQL page."
+        )
+    others = made.query.tables & _OF_PEOPLE
+    if others:
+        yield f"Rows of {' and '.join(sorted(others))} are as they were; suppressed people are in."
 
 
 def _size(directory: Path) -> int:

@@ -8,17 +8,14 @@ from datetime import date
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from reports.exports.cells import Column, name_sql
 from reports.insights.question import days_of, span_us
+from reports.warehouse.erased import IS_ERASED, TABLE, erased, ids_sql
 from reports.warehouse.execute import quoted
 from reports.warehouse.files import WarehouseFiles
 from reports.warehouse.views import TABLES, view
 from schemas_avro import load
-from transforms.suppression import digest
-
-_IDS = ("user_id", "anonymous_id")
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,8 @@ class RawRows:
         kept = within
         if self._wanted.table == "events" and self._suppressed:
             self._note_erased(engine, source, within)
-            kept = f"{within} AND NOT ({_is_erased()})"
-            counted = f"SELECT count(*) FROM {source} WHERE {within} AND ({_is_erased()})"
+            kept = f"{within} AND NOT ({IS_ERASED})"
+            counted = f"SELECT count(*) FROM {source} WHERE {within} AND ({IS_ERASED})"
             self._erased = _number(engine, counted)
         columns = ", ".join(map(name_sql, self._wanted.columns)) or "*"
         engine.execute(f"CREATE VIEW wanted AS SELECT {columns} FROM {source} WHERE {kept}")
@@ -82,15 +79,10 @@ class RawRows:
         return f"{column} >= {at}({start}) AND {column} < {at}({end})"
 
     def _note_erased(self, engine: duckdb.DuckDBPyConnection, source: str, within: str) -> None:
-        """Table `erased`: the ids among the rows that are suppressed. The list has digests only."""
-        ids = " UNION ".join(f"SELECT {name} FROM {source} WHERE {within}" for name in _IDS)
-        found = [
-            name
-            for (name,) in engine.execute(ids).fetchall()
-            if name and digest(self._wanted.project, name) in self._suppressed
-        ]
-        engine.register("_erased", pa.table({"id": pa.array(found, pa.string())}))
-        engine.execute("CREATE TABLE erased AS SELECT id FROM _erased")
+        """The ids among the rows that are suppressed, as a table."""
+        ids = (name for (name,) in engine.execute(ids_sql(source, within)).fetchall())
+        engine.register("_erased", erased(ids, self._wanted.project, self._suppressed))
+        engine.execute(f"CREATE TABLE {TABLE} AS SELECT id FROM _erased")
 
     def left_out(self, engine: duckdb.DuckDBPyConnection, kept_rows: int) -> dict[str, int | None]:
         """How many rows of these days are not in the export, and why."""
@@ -120,10 +112,6 @@ class RawRows:
                 "suppressed people are left out."
             ]
         return ["Rows as they were computed; they are of people as they were then."]
-
-
-def _is_erased() -> str:
-    return " OR ".join(f"coalesce({name} IN (SELECT id FROM erased), false)" for name in _IDS)
 
 
 def _number(engine: duckdb.DuckDBPyConnection, sql: str) -> int:

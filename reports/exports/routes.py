@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -107,7 +108,11 @@ def list_exports(project: str) -> Response:
     zone = zone_of(project)
     me().shelf.expire()
     me().start(me().settings)
-    return jsonify(exports=[shown(job, zone) for job in me().shelf.all(project)])
+    found = []
+    for job in me().shelf.all(project):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found.append(shown(job, zone))
+    return jsonify(exports=found)
 
 
 @bp.get("/p/<project>/api/exports/<id_>")
@@ -116,8 +121,11 @@ def one_export(project: str, id_: str) -> Response:
     """One export: state (queued, running, done, failed, cancelled), progress, files, manifest."""
     zone, job = zone_of(project), _job(project, id_)
     me().start(me().settings)
-    manifest = me().shelf.manifest(job) if job.state == "done" else None
-    return jsonify(**shown(job, zone), manifest=manifest)
+    try:
+        manifest = me().shelf.manifest(job) if job.state == "done" else None
+        return jsonify(**shown(job, zone), manifest=manifest)
+    except FileNotFoundError:  # removed meanwhile
+        _gone(id_)
 
 
 @bp.post("/p/<project>/api/exports/<id_>/cancel")
@@ -171,22 +179,39 @@ def list_schedules(project: str) -> Response:
 @needs("analyst")
 @takes(schedules.Schedule)
 def keep_schedule(project: str) -> ResponseReturnValue:
-    """Keep a schedule, in the place of one of the same name; 400 with a message.
+    """Keep a new schedule; 400 with a message, 409 with the `id` of one that has its name.
 
     {"name", "export": as an export is asked for, "every": "day" | "week" | "month", "at": "06:00",
     "to": a folder, or gs://BUCKET/PREFIX}
     """
+    return _kept(project)
+
+
+@bp.put("/p/<project>/api/exports/schedules/<id_>")
+@needs("analyst")
+@takes(schedules.Schedule)
+def change_schedule(project: str, id_: str) -> ResponseReturnValue:
+    """Change a schedule, given whole as a new one is; with another `export` it begins anew."""
+    zone_of(project)
+    if me().documents.get(project, schedules.KIND, id_) is None:
+        abort(404, f"{project} has no schedule with id {id_!r}.")
+    return _kept(project, id_)
+
+
+def _kept(project: str, known: str = "") -> ResponseReturnValue:
     zone, now = zone_of(project), current_app.extensions["reports"].clock()
     try:
         wanted = schedules.read(body())
         checked(project, msgspec.to_builtins(wanted.export))
         target(me().settings, project, wanted.to)
-        kept = schedules.save(me().documents, project, wanted, user(), now, zone)
+        kept = schedules.save(me().documents, project, wanted, user(), now, zone, known=known)
     except ExportError as error:
         return jsonify(message=str(error), line=error.line, column=error.column), 400
+    except schedules.NameTaken as error:
+        return jsonify(message=str(error), id=error.known), 409
     except CatalogError as error:
         return jsonify(message=str(error)), 400
-    return jsonify(shown_schedule(kept, zone)), 201
+    return jsonify(shown_schedule(kept, zone)), 200 if known else 201
 
 
 @bp.delete("/p/<project>/api/exports/schedules/<id_>")
@@ -218,9 +243,11 @@ def shown_schedule(document: Document, zone: str) -> dict[str, Any]:
 
 def _job(project: str, id_: str) -> Job:
     job = me().shelf.get(project, id_)
-    if job is None:
-        abort(404, f"There is no export {id_!r}; it is kept for some days only.")
-    return job
+    return _gone(id_) if job is None else job
+
+
+def _gone(id_: str) -> NoReturn:
+    abort(404, f"There is no export {id_!r}; it is kept for some days only.")
 
 
 def shown(job: Job, zone: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date, time
 from typing import Annotated, Any
@@ -10,7 +11,9 @@ import msgspec
 
 from catalog.documents import Document, Documents
 from catalog.settings import Settings
+from catalog.store import CatalogError
 from reports.exports.asked import Asked, ExportError
+from reports.exports.making import said_of
 from reports.exports.targets import Make, target
 from transforms.export_schedule import Every, days_covered, latest_slot, local_day, next_slot
 
@@ -65,20 +68,35 @@ def read(value: Any) -> Schedule:
         raise ExportError(str(error).replace("Object ", "the schedule ", 1)) from None
 
 
+class NameTaken(CatalogError):
+    """Another schedule has the name. known: its id."""
+
+    def __init__(self, name: str, known: str) -> None:
+        super().__init__(f"name={name!r} is taken by another schedule; change that one, or rename")
+        self.known = known
+
+
 def save(
-    documents: Documents, project: str, schedule: Schedule, author: str, now_us: int, zone: str
-) -> Document:
-    """Keep it, in the place of one of the same name. Raises CatalogError."""
-    found = documents.named(project, KIND, schedule.name)
+    documents: Documents, project: str, schedule: Schedule, author: str, now_us: int, zone: str,
+    *, known: str = "",
+) -> Document:  # fmt: skip
+    """Keep it, in the place of the one with the id `known`. Raises NameTaken, CatalogError."""
+    name = schedule.name.strip()
+    named = documents.named(project, KIND, name)
+    if named is not None and named.id != known:
+        raise NameTaken(name, named.id)
     next_at = next_slot(now_us, schedule.every, schedule.clock, zone)
     kept = Kept(schedule=schedule, next_at=next_at)
-    if found is not None:
+    if known:
+        found = documents.get(project, KIND, known)
+        if found is None:
+            raise CatalogError(f"{project} has no {KIND} with id {known!r}")
         before = kept_of(found)
         same = before.schedule.export == schedule.export
         kept = msgspec.structs.replace(before, schedule=schedule, next_at=next_at,
                                        covered=before.covered if same else None)  # fmt: skip
     body = msgspec.to_builtins(kept)
-    return documents.put(project, KIND, schedule.name, body, author=author)
+    return documents.put(project, KIND, name, body, author=author, known=known)
 
 
 def kept_of(document: Document) -> Kept:
@@ -115,7 +133,8 @@ def run(
     make: Make = lambda directory: made(asked, directory)  # noqa: E731
     slug = _SLUG.sub("-", schedule.name.lower()).strip("-") or document.id.lower()
     try:
-        place = target(settings, document.project, schedule.to).put(f"{slug}-{day}", make)
+        says = json.loads(json.dumps(said_of(asked, document.project)))
+        place = target(settings, document.project, schedule.to).put(f"{slug}-{day}", make, says)
     except Exception as error:
         return msgspec.structs.replace(
             kept,
@@ -131,4 +150,22 @@ def run(
         last_at=now_us,
         last_state="done",
         last_said=place,
+    )
+
+
+def after_run(started: Document, now: Document, ran: Kept) -> Kept:
+    """How a schedule stands after a run: as it was changed meanwhile, with what the run did.
+
+    started, now: as it was when the run began, and as it is; ran: what `run` made of the former
+    """
+    before, after = kept_of(started), kept_of(now)
+    if (after.schedule, after.next_at) == (before.schedule, before.next_at):
+        return ran
+    same = after.schedule.export == before.schedule.export
+    return msgspec.structs.replace(
+        after,
+        covered=ran.covered if same else after.covered,
+        last_at=ran.last_at,
+        last_state=ran.last_state,
+        last_said=ran.last_said,
     )

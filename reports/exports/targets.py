@@ -6,13 +6,14 @@ bucket, whose objects have no folders, the manifest comes last.
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from catalog.settings import Settings
 from reports.exports.asked import ExportError
@@ -25,8 +26,11 @@ Make = Callable[[Path], object]  # writes an export into an empty directory
 class Target(Protocol):
     """A place for exports."""
 
-    def put(self, name: str, make: Make) -> str:
-        """Have it made and put there under a name; where it is. Done already: nothing happens."""
+    def put(self, name: str, make: Make, says: Mapping[str, Any]) -> str:
+        """Have it made and put there under a name; where it is. Done already: nothing happens.
+
+        says: what its manifest says, in JSON's values. Raises ExportError where another is there.
+        """
         ...
 
 
@@ -36,10 +40,16 @@ class Folder:
 
     path: Path
 
-    def put(self, name: str, make: Make) -> str:
+    def put(self, name: str, make: Make, says: Mapping[str, Any]) -> str:
         """See Target."""
         final = self.path / name
-        if not final.exists():
+        if final.exists():
+            try:
+                there = (final / MANIFEST).read_bytes()
+            except OSError:
+                there = b""
+            _check_same(str(final), there, says)
+        else:
             self.path.mkdir(parents=True, exist_ok=True)
             for left in self.path.glob(f".{name}.*"):  # by one that was cut off
                 shutil.rmtree(left, ignore_errors=True)
@@ -57,13 +67,16 @@ class Bucket:
     prefix: str
     work: Path
 
-    def put(self, name: str, make: Make) -> str:
+    def put(self, name: str, make: Make, says: Mapping[str, Any]) -> str:
         """See Target."""
         from google.cloud import storage  # type: ignore[attr-defined,import-untyped,unused-ignore]
 
         bucket = storage.Client().bucket(self.bucket)
         at = "/".join(filter(None, (self.prefix, name)))
-        if not bucket.blob(f"{at}/{MANIFEST}").exists():
+        manifest = bucket.blob(f"{at}/{MANIFEST}")
+        if manifest.exists():
+            _check_same(f"{_BUCKET}{self.bucket}/{at}", manifest.download_as_bytes(), says)
+        else:
             self.work.mkdir(parents=True, exist_ok=True)
             with _draft(self.work / secrets.token_hex(8)) as draft:
                 make(draft)
@@ -72,6 +85,20 @@ class Bucket:
                     blob = bucket.blob(f"{at}/{path.name}")
                     blob.upload_from_filename(str(path), checksum="crc32c")
         return f"{_BUCKET}{self.bucket}/{at}"
+
+
+def _check_same(place: str, manifest: bytes, says: Mapping[str, Any]) -> None:
+    """Is what lies there the export that is wanted? Raises ExportError where it is another."""
+    try:
+        there = json.loads(manifest)
+        other = [name for name, value in says.items() if there.get(name) != value]
+    except (ValueError, AttributeError):
+        other = ["manifest"]
+    if other:  # what it is, is perhaps another project's business
+        raise ExportError(
+            f"{place} is there already and is another export: its {', '.join(other)} differ; "
+            "give the schedule another name or another `to`"
+        )
 
 
 @contextmanager
@@ -86,7 +113,8 @@ def _draft(path: Path) -> Iterator[Path]:
 def target(settings: Settings, project: str, to: str) -> Target:
     """The place that `to` names: a folder, alone its name or whole, or gs://BUCKET/PREFIX.
 
-    Raises ExportError for one that is not below HEADWATER_EXPORT_TO.
+    Each project has its own: PROJECT/TO for a name alone, TO/PROJECT for the others. Raises
+    ExportError for one that is not below HEADWATER_EXPORT_TO.
     """
     given = [part.strip() for part in settings.export_to.split(",") if part.strip()]
     allowed = given or [str(settings.path("exported"))]
@@ -96,11 +124,12 @@ def target(settings: Settings, project: str, to: str) -> Target:
         if not any(f"{to.rstrip('/')}/".startswith(f"{one.rstrip('/')}/") for one in allowed):
             raise _not_allowed(to, allowed)
         bucket, _, prefix = to.removeprefix(_BUCKET).partition("/")
-        return Bucket(bucket, prefix.strip("/"), settings.path("exports", ".scheduled"))
+        below = "/".join(filter(None, (prefix.strip("/"), project)))
+        return Bucket(bucket, below, settings.path("exports", ".scheduled"))
     folders = [Path(one).absolute() for one in allowed if not one.startswith(_BUCKET)]
     if not folders:
         raise _not_allowed(to, allowed)
-    path = Path(to) if Path(to).is_absolute() else folders[0] / project / to
+    path = Path(to) / project if Path(to).is_absolute() else folders[0] / project / to
     if not any(path.resolve().is_relative_to(folder.resolve()) for folder in folders):
         raise _not_allowed(to, allowed)
     return Folder(path)

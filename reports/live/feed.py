@@ -1,8 +1,14 @@
 """Pushes live numbers to pages: one reader a subject and process, however many look.
 
-A stream is a sequence of server-sent events (https://html.spec.whatwg.org/#server-sent-events). It
-ends by itself after STREAM_S, and the browser opens the next; so a reader that has gone is noticed,
-and a process that is to stop need not wait for readers.
+A stream is a sequence of server-sent events (https://html.spec.whatwg.org/#server-sent-events):
+
+    live, tiles, …  {...}                       what was read, whenever it has changed
+    problem         {"event": …, "message": …}  the event cannot be read now
+    beat            [event, …]                  these were read just now and are as last sent
+
+A page that hears no beat of an event shows old numbers: a comment would not do, as a browser keeps
+those to itself. A stream ends by itself after STREAM_S, and the browser opens the next; so a reader
+that has gone is noticed, and a process that is to stop need not wait for readers.
 """
 
 from __future__ import annotations
@@ -20,19 +26,30 @@ log = logging.getLogger(__name__)
 
 MOST_STREAMS = 40  # of a process and feed: each takes a thread of the server
 STREAM_S = 60.0
-_BEAT_S = 5.0
+_BEAT_S = 2.0
+_LATE_S = 4.0  # what was not read anew for so long beyond its time is not of now
 _AGAIN_MS = 500
 
 S = TypeVar("S", bound=Hashable)
 Reader = Callable[[S], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class _Message:
+    """What was said last of an event: what was read, or that it could not be."""
+
+    version: int
+    body: bytes
+    is_problem: bool
+
+
 @dataclass
 class _Channel:
-    """What was read last of a subject, by the name of the event, with its version."""
+    """What was read last of a subject, by the name of the event, and when (s, monotonic)."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
-    messages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    messages: dict[str, _Message] = field(default_factory=dict)
+    read_at: dict[str, float] = field(default_factory=dict)
     version: int = 0
     looking: int = 0
     is_read: bool = False
@@ -106,15 +123,41 @@ class Feed(Generic[S]):
 
     def _events(self, channel: _Channel) -> Iterator[bytes]:
         yield f"retry: {_AGAIN_MS}\n\n".encode()
-        seen, ends = 0, time.monotonic() + self._stream_s
-        while (left := ends - time.monotonic()) > 0:
+        sent: dict[str, int] = {}
+        now = time.monotonic()
+        ends, beats = now + self._stream_s, now + _BEAT_S
+        while (now := time.monotonic()) < ends:
             with channel.changed:
-                if channel.version == seen:
-                    channel.changed.wait(min(left, _BEAT_S))
-                new = [m for m in channel.messages.items() if m[1][0] > seen]
-                seen = channel.version
-            # A line of its own, so that both ends notice when the other has gone.
-            yield b"".join(_event(name, body) for name, (_, body) in new) or b": beat\n\n"
+                if not self._news(channel, sent):
+                    channel.changed.wait(max(0.0, min(ends, beats) - now))
+                news = self._news(channel, sent)
+                fresh = self._fresh(channel)
+            sent |= {name: message.version for name, message in news.items()}
+            events = [_event("problem" if m.is_problem else n, m.body) for n, m in news.items()]
+            if time.monotonic() >= beats:
+                beats = time.monotonic() + _BEAT_S
+                events.append(_event("beat", msgspec.json.encode(fresh)))
+            if events:
+                yield b"".join(events)
+
+    def _fresh(self, channel: _Channel) -> list[str]:
+        """Events that stand as they were last sent."""
+        now = time.monotonic()
+        return [
+            name
+            for name, message in channel.messages.items()
+            if not message.is_problem
+            and now - channel.read_at[name] < self._readers[name][1] + _LATE_S
+        ]
+
+    def _news(self, channel: _Channel, sent: Mapping[str, int]) -> dict[str, _Message]:
+        """What a stream has not said yet. Whoever comes late gets no old numbers as new ones."""
+        fresh = self._fresh(channel)
+        return {
+            name: message
+            for name, message in channel.messages.items()
+            if message.version != sent.get(name) and (message.is_problem or name in fresh)
+        }
 
     def _read(self, subject: S, channel: _Channel) -> None:
         """Read for as long as somebody looks."""
@@ -125,12 +168,12 @@ class Feed(Generic[S]):
                     continue
                 due[name] = time.monotonic() + every_s
                 try:
-                    body = msgspec.json.encode(read(subject))
+                    body, is_problem = msgspec.json.encode(read(subject)), False
                 except Exception as error:
                     log.exception("live numbers could not be read: %s", type(error).__name__)
-                    body = msgspec.json.encode({"message": f"{name} cannot be read now"})
-                    name = "problem"
-                self._publish(channel, name, body)
+                    said = {"event": name, "message": f"{name} cannot be read now"}
+                    body, is_problem = msgspec.json.encode(said), True
+                self._publish(channel, name, body, is_problem=is_problem)
             time.sleep(max(0.05, min(due.values()) - time.monotonic()))
 
     def _goes_on(self, subject: S, channel: _Channel) -> bool:
@@ -142,12 +185,15 @@ class Feed(Generic[S]):
             return False
 
     @staticmethod
-    def _publish(channel: _Channel, name: str, body: bytes) -> None:
+    def _publish(channel: _Channel, name: str, body: bytes, *, is_problem: bool) -> None:
+        """A problem takes the place of what was read, and the other way round."""
         with channel.changed:
-            if channel.messages.get(name, (0, b""))[1] == body:
+            channel.read_at[name] = time.monotonic()
+            last = channel.messages.get(name)
+            if last is not None and (last.body, last.is_problem) == (body, is_problem):
                 return
             channel.version += 1
-            channel.messages[name] = (channel.version, body)
+            channel.messages[name] = _Message(channel.version, body, is_problem)
             channel.changed.notify_all()
 
 

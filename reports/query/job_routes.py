@@ -15,7 +15,7 @@ from reports.access.needs import needs
 from reports.present import when
 from reports.query.here import Ask, asked, body, me, takes, user, zone_of
 from reports.query.jobs import KEPT_S, PAGE_ROWS, Job
-from reports.query.saved import remember
+from reports.query.saved import Ran, remember
 from transforms.csv_safe import safe
 
 bp = Blueprint("query_jobs", __name__, url_prefix="/p/<project>/api/sql/jobs")
@@ -35,7 +35,7 @@ def start_job(project: str) -> ResponseReturnValue:
     keeper = me().documents
     given = body().get("parameters") or {}
     job = me().jobs.start(
-        project, user(), sql, values, given, lambda ended: remember(keeper, ended)
+        project, user(), sql, values, given, lambda ended: remember(keeper, Ran.of(ended))
     )
     return jsonify(_shown(job, zone)), 202
 
@@ -157,8 +157,9 @@ def _shown(job: Job, zone: str) -> dict[str, Any]:
         "types": job.types,
         "truncated": job.truncated,
         "as_of": when(job.as_of, zone),
+        "complete_until": when(job.complete_until, zone),
         "status": job.status,
-        "answered_from": "daily" if job.rolled else None,
+        "answered_from": job.answered_from,
         "message": job.message,
         "line": job.line,
         "column": job.column,

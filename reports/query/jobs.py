@@ -44,7 +44,7 @@ class Job(msgspec.Struct, kw_only=True):
     began, ended:  seconds since 1970
     progress:      done so far, 0 to 1; None where the engine does not know
     rows:          of the answer, so far
-    as_of, rolled: as in the engine's Result
+    as_of, complete_until, answered_from: as in the engine's Result
     """
 
     id: str
@@ -67,7 +67,8 @@ class Job(msgspec.Struct, kw_only=True):
     truncated: bool = False
     as_of: int | None = None
     status: str | None = None
-    rolled: bool = False
+    complete_until: int | None = None
+    answered_from: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -216,7 +217,7 @@ class Jobs:
         job.state, job.progress, job.rows = "done", 1.0, len(result.rows)
         job.columns, job.types = result.columns, list(map(bigquery_type, result.types))
         job.truncated, job.as_of, job.status = result.truncated, result.as_of, result.status
-        job.rolled = result.rolled
+        job.complete_until, job.answered_from = result.complete_until, result.answered_from
 
     def _path(self, job: Job) -> Path:
         return self._directory / job.project / job.id

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify
 from flask.typing import ResponseReturnValue
@@ -16,10 +18,18 @@ from reports.access.scope import sees_all_projects
 from reports.present import when
 from reports.query import job_routes, openapi, saved
 from reports.query.estimated import estimated
-from reports.query.here import Ask, Collaborators, asked, me, page, takes, user, zone_of
+from reports.query.here import Ask, Collaborators, asked, body, me, page, takes, user, zone_of
 from reports.query.jobs import Jobs
 from reports.query.layout import laid_out
-from reports.warehouse.engine import Busy, NotAdmitted, QueryFailed, TooLarge, Warehouse
+from reports.query.saved import Ran
+from reports.warehouse.engine import (
+    Busy,
+    NotAdmitted,
+    QueryFailed,
+    Result,
+    TooLarge,
+    Warehouse,
+)
 from reports.warehouse.parameters import ParameterError
 from reports.warehouse.shown import EXAMPLES, FUNCTIONS, Column, plain, tables, typed_tables
 
@@ -71,7 +81,7 @@ def sql_json(project: str) -> ResponseReturnValue:
     """
     zone = zone_of(project)
     text, values = asked()
-    result = me().warehouse.ask(project, text, values, user=user())
+    result = _remembered(project, text, values)
     return jsonify(
         columns=result.columns,
         types=result.types,
@@ -79,9 +89,24 @@ def sql_json(project: str) -> ResponseReturnValue:
         truncated=result.truncated,
         elapsed_ms=round(result.elapsed_s * 1000),
         as_of=when(result.as_of, zone),
+        complete_until=when(result.complete_until, zone),
         status=result.status,
-        answered_from="daily" if result.rolled else None,
+        answered_from=result.answered_from,
     )
+
+
+def _remembered(project: str, text: str, values: dict[str, Any]) -> Result:
+    """Run it, and write that it ran into the history, however it ended."""
+    ran = Ran(project, user(), text, body().get("parameters") or {}, time.time())
+    try:
+        result = me().warehouse.ask(project, text, values, user=user())
+    except (TooLarge, Busy):  # it did not run
+        raise
+    except QueryFailed as error:
+        saved.remember(me().documents, ran.ended("failed", message=str(error)))
+        raise
+    saved.remember(me().documents, ran.ended("done", rows=len(result.rows)))
+    return result
 
 
 @bp.post("/p/<project>/api/sql/estimate")
@@ -92,12 +117,13 @@ def estimate_json(project: str) -> Response:
 
     413 where it would read more than HEADWATER_SQL_MAX_BYTES; the message says how to narrow it.
     Where there are several projects, sizes and plan are for admins of everything: null and "" for
-    others, and `note` says so.
+    others, and `note` says so. They get `own`: rows of the project, and about how many bytes.
     """
     zone_of(project)
     text, values = asked()
-    found = me().warehouse.estimate(project, text, values)
-    return jsonify(estimated(found, whole=sees_all_projects()))
+    whole = sees_all_projects()
+    found = me().warehouse.estimate(project, text, values, user=user(), own=not whole)
+    return jsonify(estimated(found, whole=whole))
 
 
 @bp.post("/p/<project>/api/sql/format")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify
@@ -14,28 +19,59 @@ from reports.query.here import MAX_SQL, Save, author, body, me, takes, zone_of
 from reports.query.jobs import Job
 from reports.warehouse.parameters import values_of
 
+log = logging.getLogger(__name__)
+
 bp = Blueprint("saved_queries", __name__, url_prefix="/p/<project>/api/sql")
 QUERY, RUN = "query", "query_run"
 LAST = 200  # runs that a project remembers
 
 
-def remember(documents: Documents, job: Job) -> None:
-    """Write a run that ended into the history of its project; the oldest make room."""
+@dataclass(frozen=True)
+class Ran:
+    """A query that ran. parameters: as they were sent; began: seconds since 1970."""
+
+    project: str
+    user: str
+    sql: str
+    parameters: dict[str, Any]
+    began: float
+    state: str = "running"
+    seconds: float = 0.0
+    rows: int = 0
+    message: str | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> Ran:
+        """A job that ended."""
+        return cls(**{one.name: getattr(job, one.name) for one in fields(cls)})
+
+    def ended(self, state: str, *, rows: int = 0, message: str | None = None) -> Ran:
+        """As it ends now."""
+        seconds = time.time() - self.began
+        return replace(self, state=state, seconds=seconds, rows=rows, message=message)
+
+
+def remember(documents: Documents, ran: Ran) -> None:
+    """Write a run that ended into the history of its project; the oldest make room.
+
+    Whoever waits for the answer gets it all the same where the history cannot be written.
+    """
     run = {
-        "sql": job.sql,
-        "parameters": job.parameters,
-        "state": job.state,
-        "seconds": round(job.seconds, 3),
-        "rows": job.rows,
-        "message": job.message,
+        "sql": ran.sql,
+        "parameters": ran.parameters,
+        "state": ran.state,
+        "seconds": round(ran.seconds, 3),
+        "rows": ran.rows,
+        "message": ran.message,
     }
-    name = f"{int(job.began * 1e6):017d} {job.id}"  # in order of time
-    documents.put(job.project, RUN, name, run, author=job.user)
-    for old in documents.all(job.project, RUN)[:-LAST]:
-        try:
-            documents.remove(job.project, RUN, old.id)
-        except CatalogError:  # somebody else just did
-            continue
+    name = f"{int(ran.began * 1e6):017d} {secrets.token_urlsafe(16)}"  # in order of time
+    try:
+        documents.put(ran.project, RUN, name, run, author=ran.user)
+        for old in documents.all(ran.project, RUN)[:-LAST]:
+            with suppress(CatalogError):  # somebody else just did
+                documents.remove(ran.project, RUN, old.id)
+    except Exception:
+        log.warning("the history has not got a query that ran", exc_info=True)
 
 
 @bp.get("/history")

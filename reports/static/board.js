@@ -16,6 +16,7 @@ const tiles = JSON.parse(grid.dataset.tiles);
 let version = grid.dataset.version;
 let board = JSON.parse(grid.dataset.definition);
 let isEditing = false;
+let isFollowing = false;
 let scope;
 let asking = new AbortController();
 let timer;
@@ -43,19 +44,21 @@ function scopeQuery(asked) {
 
 const current = () => ({ dates: "", where: [], cohort: "", ...(scope ? scope.read() : scopeAsked()) });
 
+// A panel's question with the board's days, filters and cohort on it, as the server asks it.
+function scoped(panel) {
+  const { dates, where, cohort } = current();
+  const asked = { ...panel.question };
+  if (dates && !panel.own_dates) asked.dates = dates;
+  if (where.length) asked.where = [...(asked.where ?? []), ...where];
+  if (cohort) asked.cohort = cohort;
+  return asked;
+}
+
 function ask(panel, i, box) {
   const { signal } = asking;
   const query = scopeQuery(current());
   const title = panel.title || "Panel";
-  const question = panel.kind && { ...panel.question };
-  const pictures = question && ((extension) => {
-    const now = current();
-    const asked = { ...question };
-    if (now.dates && !panel.own_dates) asked.dates = now.dates;
-    if (now.where.length) asked.where = [...(asked.where ?? []), ...now.where];
-    if (now.cohort) asked.cohort = now.cohort;
-    return `${api}/charts/${panel.kind}.${extension}?q=${encoded(asked)}`;
-  });
+  const pictures = panel.kind && ((extension) => `${api}/charts/${panel.kind}.${extension}?q=${encoded(scoped(panel))}`);
   // What is not saved yet has no number on the server.
   const from = isEditing
     ? () => post(`${api}/boards/preview`, panel, signal)
@@ -71,8 +74,7 @@ function draw() {
     const inside = el("div", { class: "inside" });
     const frame = el("section", { class: `card panel w${panel.w ?? 6}`, "aria-labelledby": `panel-${i}` }, el("header", {}, heading), inside);
     if (panel.kind && !isEditing) {
-      const asked = { ...panel.question, ...(current().dates && !panel.own_dates ? { dates: current().dates } : {}) };
-      frame.firstChild.append(el("a", { class: "quiet", href: `/p/${project}/explore/${panel.kind}?q=${encoded(asked)}`, "aria-label": `Explore ${heading.textContent}` }, "Explore"));
+      frame.firstChild.append(el("a", { class: "quiet", href: `/p/${project}/explore/${panel.kind}?q=${encoded(scoped(panel))}`, "aria-label": `Explore ${heading.textContent}` }, "Explore"));
     }
     if (isEditing) arrangeable(frame, { board, i, redraw: draw, change: () => openPanel(i) });
     frame.ask = () => ask(panel, i, inside);
@@ -83,6 +85,7 @@ function draw() {
   const none = el("p", { class: "card empty" }, isEditing ? "No panels yet: add one." : isBuiltIn ? "No panels." : "No panels yet. Choose Edit, then Add panel.");
   grid.replaceChildren(...(panels.length ? panels : [none]));
   for (const frame of panels) frame.ask();
+  follow();
 }
 
 function again(wanted = () => true) {
@@ -95,22 +98,42 @@ function schedule() {
   if (seconds) timer = setInterval(() => !document.hidden && !isEditing && again((panel) => !panel.live), seconds * 1000);
 }
 
-// Live tiles come by themselves; where no stream is to be had, they are asked for.
+// Live tiles come by themselves; where no stream is to be had, they are asked for. Tiles that are
+// not known to be of now say so.
 function follow() {
-  if (!panelsOf().some((panel) => panel.live)) return;
-  let last = 0;
-  const stream = new EventSource(`${api}/live/tiles`);
-  stream.addEventListener("tiles", (event) => {
+  if (isFollowing || !panelsOf().some((panel) => panel.live)) return;
+  isFollowing = true;
+  let last = Date.now();
+  const fresh = () => {
     last = Date.now();
+    for (const said of grid.querySelectorAll(".older")) said.remove();
+  };
+  let found = {};
+  const tell = () => {
     if (document.hidden) return;
-    const found = JSON.parse(event.data);
     for (const frame of grid.querySelectorAll(".panel")) {
       const { live, title, h } = frame.panel;
       if (live && found[live]) put(frame.inside, found[live], { title, h });
     }
+  };
+  const older = (message) => {
+    for (const { panel, inside } of grid.querySelectorAll(".panel")) {
+      if (panel.live && !inside.querySelector(".older")) inside.append(el("p", { class: "error older", role: "status" }, message));
+    }
+  };
+  const stream = new EventSource(`${api}/live/tiles`);
+  stream.addEventListener("problem", () => older("Live numbers cannot be read now; this is older."));
+  stream.addEventListener("beat", (event) => JSON.parse(event.data).includes("tiles") && fresh());
+  stream.addEventListener("tiles", (event) => {
+    found = JSON.parse(event.data);
+    fresh();
+    tell();
   });
+  document.addEventListener("visibilitychange", tell);
   setInterval(() => {
-    if (stream.readyState === EventSource.CLOSED && Date.now() - last > 5000 && !document.hidden) again((panel) => panel.live);
+    if (document.hidden || Date.now() - last < 5000) return;
+    if (stream.readyState === EventSource.CLOSED) again((panel) => panel.live);
+    else older("No answer from the report server; this is older.");
   }, 5000);
 }
 
@@ -156,7 +179,6 @@ async function start() {
   $("refresh").value = refresh;
   draw();
   schedule();
-  follow();
   const cohorts = await get(`${api}/cohorts`).then((found) => found.cohorts.map((one) => one.name)).catch(() => []);
   const schema = {
     properties: {

@@ -71,7 +71,7 @@ function roomFor(box, least = 0) {
   const room = frame.clientWidth;
   const isWide = least > room;
   box.style.width = isWide ? `${least}px` : "";
-  const said = { tabindex: "0", role: "region", "aria-label": "Chart, scrolls sideways" };
+  const said = { tabindex: "0", role: "region", "aria-label": `${frame.dataset.title}: chart, scrolls sideways` };
   for (const [name, value] of Object.entries(said)) isWide ? frame.setAttribute(name, value) : frame.removeAttribute(name);
   return room;
 }
@@ -101,6 +101,8 @@ export async function draw(box, spec, height) {
   };
   box.drawn?.finalize();
   box.drawn = await embed(box, sized, options);
+  // Marks without a value would be pictures without a name.
+  for (const empty of box.querySelectorAll('[role="graphics-symbol"]:empty')) empty.setAttribute("aria-hidden", "true");
   box.setAttribute("data-drawn", "");
 }
 
@@ -165,7 +167,7 @@ export async function show(box, shown, options = {}) {
   const trust = trustLine(shown, options.compact);
   const parts = options.compact ? [totals(shown)] : [trust, totals(shown)];
   if (isEmpty) parts.push(el("p", { class: "empty" }, options.empty ?? NOTHING));
-  if (hasChart) parts.push(el("div", { class: "sideways" }, chart));
+  if (hasChart) parts.push(el("div", { class: "sideways", "data-title": title }, chart));
   if (shown.row_count && !hasChart) parts.push(table(shown, `${title}: table`));
   if (options.compact) parts.push(trust);
   else for (const note of shown.notes) parts.push(el("p", { class: "note" }, note));

@@ -1,5 +1,5 @@
 // The page of exports: begin one, watch it, take it away; schedules.
-import { get, post, remove } from "/static/api.js";
+import { get, post, put, remove } from "/static/api.js";
 import { $, el, fail } from "/static/dom.js";
 
 const project = $("exports").dataset.project;
@@ -27,6 +27,7 @@ function show() {
   for (const part of document.querySelectorAll("[data-what]")) part.hidden = part.dataset.what !== what;
   $("raw-choice").hidden = $("format").value !== "csv";
   $("again").hidden = !again();
+  $("name").placeholder = again() ? "" : "optional";
   $("start").textContent = again() ? "Keep schedule" : "Export";
   if (what === "kind" && !$("question").value) $("question").value = $("kind").selectedOptions[0]?.dataset.example ?? "{}";
 }
@@ -62,8 +63,11 @@ async function start(event) {
   try {
     if (again()) {
       const asked = wanted();
-      const name = asked.name ?? asked.table ?? asked.kind ?? "query";
-      await post(`${api}/schedules`, { name, export: asked, every: $("every").value, at: $("at").value, to: $("to").value.trim() });
+      if (!asked.name) {
+        $("name").focus();
+        throw new Error("Name: a schedule needs one; its folders are called after it.");
+      }
+      await keep({ name: asked.name, export: asked, every: $("every").value, at: $("at").value, to: $("to").value.trim() });
       await schedules();
     } else {
       await post(api, wanted());
@@ -74,6 +78,16 @@ async function start(event) {
     fail($("error"), { message: place + error.message });
   } finally {
     $("start").disabled = false;
+  }
+}
+
+async function keep(schedule) {
+  try {
+    await post(`${api}/schedules`, schedule);
+  } catch (error) {
+    // The name is taken: it is changed where that is meant, and never in silence.
+    if (!error.answer?.id || !confirm(`There is a schedule ${schedule.name} already. Change it to this?`)) throw error;
+    await put(`${api}/schedules/${error.answer.id}`, schedule);
   }
 }
 

@@ -1,11 +1,10 @@
 // The live page: numbers come by themselves, as server-sent events; where no stream is to be had,
-// it asks for them every second and for the ledger every three.
+// it asks for them every second and for the ledger every three. Numbers that are not known to be of
+// now are never shown as if they were: the server says with each beat what stands.
 
 import { $ } from "/static/dom.js";
 
 const number = new Intl.NumberFormat("en-GB");
-const LATE_MS = 5000;
-let lastAnswer = 0;
 
 function text(id, value) {
   if ($(id).textContent !== String(value)) $(id).textContent = value;
@@ -100,46 +99,72 @@ function showLedger(ledger) {
   text("verdict", verdict(ledger));
 }
 
-const SHOW = { live: showLive, ledger: showLedger };
-let isStreaming = false;
+// late: ms without a word until it is said that what is shown is not of now.
+const SECTIONS = {
+  live: { show: showLive, place: "status", late: 5000, wrong: "The live numbers cannot be read now; these are older" },
+  ledger: { show: showLedger, place: "ledger-stamp", late: 8000, wrong: "The ledger cannot be read now; this is older" },
+};
+for (const section of Object.values(SECTIONS)) Object.assign(section, { heard: Date.now(), isStreamed: false, isWrong: false });
 
-function seen() {
-  lastAnswer = Date.now();
-  $("stamp").classList.remove("stale");
+function draw(section) {
+  if (document.hidden || !section.last || section.isWrong) return;
+  section.show(section.last);
+  $(section.place).closest(".stamp").classList.remove("stale");
 }
 
-function lost() {
-  if (Date.now() - lastAnswer <= LATE_MS) return;
-  $("stamp").classList.add("stale");
-  text("status", "No answer from the report server; trying again");
+// found: nothing where what came last still stands.
+function seen(section, found) {
+  section.heard = Date.now();
+  section.isWrong = false;
+  if (found) section.last = found;
+  if (found || $(section.place).closest(".stamp").classList.contains("stale")) draw(section);
 }
 
-async function ask(section) {
-  const answer = await fetch($(section).dataset.api, { headers: { accept: "application/json" } });
-  if (!answer.ok) throw new Error(answer.status);
-  SHOW[section](await answer.json());
-  seen();
+function stale(section) {
+  section.isStreamed = false;
+  $(section.place).closest(".stamp").classList.add("stale");
+  text(section.place, section.isWrong ? section.wrong : "No answer from the report server; trying again");
 }
 
-async function every(ms, section) {
+function failed(section) {
+  section.isWrong = true;
+  stale(section);
+}
+
+function look() {
+  for (const section of Object.values(SECTIONS)) {
+    if (section.isWrong || Date.now() - section.heard > section.late) stale(section);
+  }
+}
+
+async function ask(name) {
+  const answer = await fetch($(name).dataset.api, { headers: { accept: "application/json" } });
+  if (answer.ok) seen(SECTIONS[name], await answer.json());
+  else failed(SECTIONS[name]);
+}
+
+async function every(ms, name) {
   for (;;) {
-    if (!document.hidden && !isStreaming) await ask(section).catch(lost);
+    // No answer at all is found out by look().
+    if (!document.hidden && !SECTIONS[name].isStreamed) await ask(name).catch(() => {});
     await new Promise((next) => setTimeout(next, ms));
   }
 }
 
 function follow() {
   const stream = new EventSource(`${$("live").dataset.api}/events`);
-  for (const [name, show] of Object.entries(SHOW)) {
-    stream.addEventListener(name, (event) => {
-      isStreaming = true;
-      if (!document.hidden) show(JSON.parse(event.data));
-      seen();
-    });
+  const heard = (name, found) => {
+    SECTIONS[name].isStreamed = true;
+    seen(SECTIONS[name], found);
+  };
+  for (const name of Object.keys(SECTIONS)) {
+    stream.addEventListener(name, (event) => heard(name, JSON.parse(event.data)));
   }
+  stream.addEventListener("beat", (event) => JSON.parse(event.data).forEach((name) => heard(name)));
+  stream.addEventListener("problem", (event) => failed(SECTIONS[JSON.parse(event.data).event]));
   // The browser opens the next stream by itself, unless it was refused: then try again later.
   stream.addEventListener("error", () => {
-    isStreaming = false;
+    for (const section of Object.values(SECTIONS)) section.isStreamed = false;
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 30_000);
   });
 }
@@ -147,3 +172,5 @@ function follow() {
 follow();
 every(1000, "live");
 every(3000, "ledger");
+setInterval(look, 1000);
+document.addEventListener("visibilitychange", () => Object.values(SECTIONS).forEach(draw));

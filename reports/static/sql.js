@@ -47,7 +47,8 @@ async function show() {
   const rows = job.rows === 1 ? "1 row" : `${job.rows.toLocaleString("en-GB")} rows`;
   const cut = job.truncated ? " (the first; there are more)" : "";
   const asOf = job.as_of ? ` · as of ${job.as_of.slice(0, 19).replace("T", " ")}` : "";
-  const status = job.status ? ` · ${job.status}${asOf || " · nothing there yet"}` : "";
+  const until = job.complete_until ? ` · complete until ${job.complete_until.slice(0, 19).replace("T", " ")}` : "";
+  const status = job.status ? ` · ${job.status}${asOf || " · nothing there yet"}${until}` : "";
   const from = job.answered_from ? ` · answered from the exact table ${job.answered_from}` : "";
   $("outcome").textContent = `${rows}${cut} in ${Math.round(job.seconds * 1000)} ms${status}${from}`;
   $("csv").href = `${api}/jobs/${job.id}/result.csv`;
@@ -150,7 +151,8 @@ async function check() {
     const seen = found.tables.filter((one) => one.files !== null);
     const tables = seen.map((one) => `${one.table}: ${one.files} of ${one.of_files} files`);
     const of = tables.length ? ` (${tables.join("; ")})` : "";
-    $("reads-text").textContent = found.note || `At most ${found.rows.toLocaleString("en-GB")} rows, ${size(found.bytes)}${of}.`;
+    const own = found.own && `Of this project about ${found.own.rows.toLocaleString("en-GB")} rows, ${size(found.own.bytes)}. `;
+    $("reads-text").textContent = own ? own + found.note : `At most ${found.rows.toLocaleString("en-GB")} rows, ${size(found.bytes)}${of}.`;
     $("plan").textContent = found.plan;
     $("plan").closest("details").hidden = !found.plan;
     $("reads").hidden = false;

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from catalog.settings import Settings
-from reports.warehouse.admit import CTE_PREFIX, Admitted, NotAdmitted, admit, parsed
+from reports.warehouse import erased
+from reports.warehouse.admit import Admitted, NotAdmitted, admit, parsed
 from reports.warehouse.days import Days
 from reports.warehouse.estimate import Read, days_and_columns, read_of
-from reports.warehouse.execute import LIVE, MAX_ANSWER_BYTES, Answer, Failure, Job, execute, read
+from reports.warehouse.execute import LIVE, Answer, Failure, Job, execute, read
+from reports.warehouse.failed import Busy, QueryFailed, TooLarge, explained, without_ours
 from reports.warehouse.files import WarehouseFiles
-from reports.warehouse.relations import names, relations
-from reports.warehouse.rolled import UNNAMED, rolled
+from reports.warehouse.own_share import own_read_of
+from reports.warehouse.relations import names, relations, tables_of
+from reports.warehouse.rolled import ExactTable, rolled
 from reports.warehouse.sandbox import run_apart
 from reports.warehouse.slots import NoRoom, Slot, Slots
 from reports.warehouse.views import TABLES
-from schemas_avro.tables import DAILY, EVENTS
+from reports.warehouse.whole import is_whole
+from schemas_avro.tables import EVENTS
 
 Status = Literal["exact", "live, approximate"]
 
 _WAIT_S = 1.0  # for a query that is about to end
-# Where the engine's message names the culprit, best first.
-_NAMED = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r'column (?:name |named )?"([^"]+)"',
-        r"name (\w+) does not exist",
-        r'"([^"]+)"',
-    )
-)
-
-
-class QueryFailed(ValueError):
-    """The query was admitted but did not finish; the message says why and what to do.
-
-    line, column: from 1; None where the place is not known
-    """
-
-    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(message)
-        self.line, self.column = line, column
 
 
 @dataclass(frozen=True)
 class Result:
     """Rows of a query.
 
-    truncated: there are more rows than HEADWATER_SQL_MAX_ROWS, which are here
-    as_of:     when the newest of what it read was written, us; None where that is nothing
-    status:    how far it can be trusted; None where it read no table
-    rolled:    it asked for events, and was answered from the exact table `daily`
+    truncated:      there are more rows than HEADWATER_SQL_MAX_ROWS, which are here
+    as_of:          when the newest of what it read was written, us; None where that is nothing
+    status:         how far it can be trusted; None where it read no table
+    complete_until: of receipt, us; None where what it read does not say
+    answered_from:  the exact table that it was answered from, where it asked for events
     """
 
     columns: list[str]
@@ -65,7 +49,8 @@ class Result:
     elapsed_s: float
     as_of: int | None
     status: Status | None
-    rolled: bool = False
+    complete_until: int | None = None
+    answered_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,9 @@ class Columns:
 class Made:
     """A job that may run, and how far what it reads goes.
 
-    bytes: of all files of its tables; rolled: as in Result
+    bytes:         of all files of its tables
+    answered_from: as in Result
+    left_out:      events of people that it does not see; None where all are in it
     """
 
     query: Admitted
@@ -90,15 +77,20 @@ class Made:
     as_of: int | None
     complete_until: int | None
     bytes: int = 0
-    rolled: bool = False
+    answered_from: str | None = None
+    left_out: int | None = None
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a query would read, table by table, and the engine's plan; bytes as on disk."""
+    """What a query would read, table by table, and the engine's plan; bytes as on disk.
+
+    own: the project's own share of the reads, about, whoever else is in the files
+    """
 
     reads: list[Read]
     plan: str
+    own: list[Read] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -109,14 +101,6 @@ class Estimate:
     def bytes(self) -> int:
         """Of all tables."""
         return sum(one.bytes for one in self.reads)
-
-
-class TooLarge(QueryFailed):
-    """It would read more than HEADWATER_SQL_MAX_BYTES; the message says how to narrow it."""
-
-
-class Busy(QueryFailed):
-    """As many queries run as may; the same one can run in a moment."""
 
 
 class Warehouse:
@@ -160,37 +144,74 @@ class Warehouse:
             slot.give_back()
         return self.result(made, answer, time.monotonic() - started)
 
-    def prepare(self, project: str, sql: str, parameters: Mapping[str, Any] | None = None) -> Made:
-        """A person's query as a job. Raises NotAdmitted, TooLarge."""
+    def prepare(
+        self,
+        project: str,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        without: Set[bytes] = frozenset(),
+    ) -> Made:
+        """A person's query as a job. Raises NotAdmitted, TooLarge.
+
+        without: digests of people whose events it does not see
+        """
         typed, given = self.typed(project), parameters or {}
         query = admit(sql, names(typed), given.keys())
-        less = self._rolled(project, sql, query)
-        query = less or query
+        # The exact tables have everybody's events.
+        query, exact = (query, None) if without else self._rolled(project, sql, query)
         values = {name: given[name] for name in query.parameters}
         asked = days_and_columns(query.sql, query.tables - {LIVE}, typed, values)
         days = {table: days for table, (days, _) in asked.items()}
         made = self._job(project, query, values, self._settings.sql_max_rows, days=days)
         if made.bytes > self._settings.sql_max_bytes:
             self._check_size(query, typed, values)
-        return replace(made, rolled=less is not None)
+        if without and "events" in tables_of(query.tables, typed):
+            return self._kept(project, made, typed, days, without)
+        if exact is None:
+            return made
+        until = self.files.of(EVENTS).received_until  # it stands for all of them
+        return replace(made, answered_from=exact, complete_until=until)
 
-    def _rolled(self, project: str, sql: str, query: Admitted) -> Admitted | None:
-        """The same query over `daily`, where that has all of the answer."""
+    def _kept(
+        self,
+        project: str,
+        made: Made,
+        typed: Mapping[str, str],
+        days: Mapping[str, Days],
+        without: Set[bytes],
+    ) -> Made:
+        """The job over events without those of some people."""
+        ids = self.read(project, erased.ids_sql("events"), days=days).table.column(0).to_pylist()
+        gone = {erased.TABLE: erased.erased(ids, project, without)}
+        counted = f"SELECT count(*) AS n FROM events WHERE {erased.IS_ERASED}"
+        left_out = self.read(project, counted, days=days, extra=gone).table["n"][0].as_py()
+        kept = f"NOT ({erased.IS_ERASED})"
+        views = relations(made.query.tables, self.files, project, typed, days, kept)
+        job = replace(
+            made.job,
+            views=tuple(found.sql for found in views),
+            paths=tuple(path for found in views for path in found.paths),
+            tables={**made.job.tables, **gone},
+        )
+        return replace(made, job=job, left_out=left_out)
+
+    def _rolled(
+        self, project: str, sql: str, query: Admitted
+    ) -> tuple[Admitted, ExactTable | None]:
+        """The same query over the exact table that has all of its answer, and which that is."""
         zone = self._zone(project) if "events" in query.tables else None
         found = rolled(parsed(sql), zone) if zone is not None else None
-        if found is None or not self._daily_is_whole(project, by_name=found[1]):
-            return None
-        return replace(admit(found[0], {"daily"}, query.parameters), places=query.places)
+        if zone is None or found is None:
+            return query, None
 
-    def _daily_is_whole(self, project: str, by_name: bool) -> bool:
-        """Does `daily` stand for all events that there are, and names for themselves?"""
-        events, daily = self.files.of(EVENTS), self.files.of(DAILY)
-        if daily.based_on is None or {project} & {*events.retired.by_project,
-                                                  *daily.retired.by_project}:  # fmt: skip
-            return False
-        if self.files.of(EVENTS, daily.based_on).positions != events.positions:
-            return False
-        return not by_name or self.run(project, UNNAMED, table="daily").rows == [(0,)]
+        def counted(against: str, table: str) -> int:
+            return int(self.run(project, against, table=table).rows[0][0])
+
+        if not is_whole(found, project, zone, self.files, counted):
+            return query, None
+        less = admit(found.sql, {found.table}, query.parameters)
+        return replace(less, places=query.places), found.table
 
     def slot(self, user: str | None) -> Slot:
         """A place to run a person's query in; to be given back. Raises Busy."""
@@ -203,24 +224,37 @@ class Warehouse:
             raise Busy(f"{count} queries{whose} are running already; {wanted}") from None
 
     def estimate(
-        self, project: str, sql: str, parameters: Mapping[str, Any] | None = None
+        self,
+        project: str,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        user: str | None = None,
+        own: bool = False,
     ) -> Estimate:
-        """What a person's query would read, without running it. Raises as `ask` does."""
+        """What a person's query would read, without running it. Raises as `ask` does.
+
+        own: with the project's own share
+        """
         made, typed = self.prepare(project, sql, parameters), self.typed(project)
         values = made.job.parameters
-        reads = self._reads(made.query, typed, values if isinstance(values, dict) else {})
-        if LIVE in made.query.tables:
-            rows = made.job.tables[LIVE]
-            reads.append(Read(LIVE, rows.num_rows, rows.nbytes, 0, 0))
-        slot = self.slot(None)
+        slot = self.slot(user)
         try:
+            given = values if isinstance(values, dict) else {}
+            reads = self._reads(made.query, typed, given)
+            mine = self._reads(made.query, typed, given, own_of=project) if own else []
             explain = replace(made.job, sql=f"EXPLAIN {made.job.sql}")
             plan = run_apart(explain, self._settings.sql_timeout_s)
         finally:
             slot.give_back()
         if isinstance(plan, Failure):
             raise self._explained(plan, made.query)
-        return Estimate(reads, self._without_ours("\n".join(str(row[-1]) for row in plan.rows)))
+        if LIVE in made.query.tables:
+            rows = made.job.tables[LIVE]
+            for some in (reads, mine):
+                some.append(Read(LIVE, rows.num_rows, rows.nbytes, 0, 0))
+        text = "\n".join(str(row[-1]) for row in plan.rows)
+        return Estimate(reads, without_ours(text, self.files.directory), mine)
 
     def _reads(
         self,
@@ -228,13 +262,14 @@ class Warehouse:
         typed: Mapping[str, str],
         values: Mapping[str, Any],
         sizes_only: bool = False,
+        own_of: str | None = None,
     ) -> list[Read]:
         asked = days_and_columns(query.sql, query.tables - {LIVE}, typed, values)
+        found = [(table, self.files.of(TABLES[table]), *asked[table]) for table in sorted(asked)]
         try:
-            return [
-                read_of(table, self.files.of(TABLES[table]), days, columns, sizes_only)
-                for table, (days, columns) in sorted(asked.items())
-            ]
+            if own_of is not None:
+                return [own_read_of(*one, own_of) for one in found]
+            return [read_of(*one, sizes_only) for one in found]
         except FileNotFoundError:
             raise QueryFailed("the tables changed meanwhile; run it again") from None
 
@@ -297,8 +332,12 @@ class Warehouse:
             elapsed_s=elapsed_s,
             as_of=made.as_of,
             status=_status(made.query.tables),
-            rolled=made.rolled,
+            complete_until=made.complete_until,
+            answered_from=made.answered_from,
         )
+
+    def _explained(self, failure: Failure, query: Admitted, *, own: bool = False) -> QueryFailed:
+        return explained(failure, query, self._settings, self.files.directory, own=own)
 
     def _job(
         self,
@@ -333,38 +372,6 @@ class Warehouse:
         size = sum(found.bytes for found in views)
         return Made(query, job, as_of, min(until, default=None), size)
 
-    def _explained(self, failure: Failure, query: Admitted, *, own: bool = False) -> QueryFailed:
-        match failure.reason:
-            case "time":
-                return QueryFailed(
-                    f"stopped after {self._settings.sql_timeout_s:g} s "
-                    "(HEADWATER_SQL_TIMEOUT_S); narrow the time range or aggregate earlier"
-                )
-            case "memory":
-                name = "insight_memory_mb" if own else "sql_memory_mb"
-                return QueryFailed(
-                    f"needs more than {getattr(self._settings, name)} MB "
-                    f"(HEADWATER_{name.upper()}); narrow the time range or group by less"
-                )
-            case "size":
-                return QueryFailed(
-                    f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MB; "
-                    "select fewer columns or add a LIMIT"
-                )
-            case "crash":
-                return QueryFailed("the engine failed; the log of the reports process says how")
-            case "files":
-                return QueryFailed("the tables changed while the query ran; run it again")
-            case "cancelled":
-                return QueryFailed("cancelled")
-        text = self._without_ours(failure.text.split("\n\nLINE")[0])
-        line, column = _named_place(text, query) or (None, None)
-        return QueryFailed(text, line, column)
-
-    def _without_ours(self, text: str) -> str:
-        """The engine's text without files and names that are none of the person's."""
-        return text.replace(CTE_PREFIX, "").replace(self.files.directory, "…").strip()
-
 
 def _mb(size: int) -> str:
     return f"{size / (1 << 20):,.1f} MB"
@@ -374,15 +381,6 @@ def _status(tables: Set[str]) -> Status | None:
     if not tables:
         return None
     return "live, approximate" if LIVE in tables else "exact"
-
-
-def _named_place(text: str, query: Admitted) -> tuple[int, int] | None:
-    """Where the query has the first name that an error message quotes."""
-    for pattern in _NAMED:
-        for name in pattern.findall(text.split("\n")[0]):
-            if place := query.places.get(name.lower()):
-                return place
-    return None
 
 
 __all__ = [

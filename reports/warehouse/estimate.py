@@ -23,7 +23,7 @@ from reports.warehouse.views import TABLES
 from schemas_avro import load
 
 # Every read of a table needs these, to tell projects apart and to leave repeats out.
-_ALWAYS = {"project", "producer", "seq", "row"}
+ALWAYS = {"project", "producer", "seq", "row"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def read_of(
     for path in paths:
         count, sizes = _inside(path)
         rows += count
-        read = sizes if columns is None else (columns | _ALWAYS) & sizes.keys()
+        read = sizes if columns is None else (columns | ALWAYS) & sizes.keys()
         size += sum(sizes[column] for column in read)
     return Read(table, rows, size, len(paths), len(files.days))
 
@@ -97,10 +97,15 @@ def read_of(
 def _inside(path: str) -> tuple[int, dict[str, int]]:
     """Rows of a file, which never changes, and the compressed bytes of its columns."""
     found = pq.read_metadata(path)
+    return found.num_rows, column_bytes(found)
+
+
+def column_bytes(found: pq.FileMetaData) -> dict[str, int]:
+    """Compressed bytes of a file's columns, by name."""
     sizes: dict[str, int] = {}
     for group in range(found.num_row_groups):
         for at in range(found.num_columns):
             column = found.row_group(group).column(at)
             name = column.path_in_schema.partition(".")[0]
             sizes[name] = sizes.get(name, 0) + column.total_compressed_size
-    return found.num_rows, sizes
+    return sizes

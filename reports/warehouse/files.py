@@ -40,6 +40,7 @@ class Files:
     received_until: latest received_time in it, us; None where it does not say
     positions:      blocks that it holds
     based_on:       snapshot of `events` that it was computed from
+    marks:          the same of each grain, of a table that has several
     retired:        what retention took out of it so far
     """
 
@@ -51,6 +52,7 @@ class Files:
     received_until: int | None = None
     positions: Positions = field(default_factory=Positions)
     based_on: int | None = None
+    marks: Mapping[str, int] = field(default_factory=dict)
     retired: Retired = field(default_factory=Retired)
 
     @property
@@ -151,6 +153,11 @@ def _read(table: IcebergTable, snapshot_id: int) -> Files:
         received_until=int(until) if until else None,
         positions=Positions.from_json(said.get(POSITIONS, "{}")),
         based_on=int(based_on) if based_on else None,
+        marks={
+            name.removeprefix(f"{BASED_ON}."): int(mark)
+            for name, mark in said.items()
+            if name.startswith(f"{BASED_ON}.")
+        },
         retired=Retired.from_json(said.get(RETIRED, "{}")),
     )
 

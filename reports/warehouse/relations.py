@@ -58,10 +58,17 @@ def relations(
     project: str,
     typed: Mapping[str, str],
     days: Mapping[str, Days],
+    kept: str = "",
 ) -> list[View]:
-    """The views of a query, each after those that it reads. days: of a table, where not all."""
+    """The views of a query, each after those that it reads.
+
+    days: of a table, where not all; kept: as `view` takes it
+    """
     used = list(used)
-    made = [view(name, files, project, days.get(name, ALL)) for name in tables_of(used, typed)]
+    made = [
+        view(name, files, project, days.get(name, ALL), kept=kept)
+        for name in tables_of(used, typed)
+    ]
     for name in sorted(used):
         sql = derived(name, typed)
         if sql is not None:

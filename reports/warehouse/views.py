@@ -60,16 +60,20 @@ class View:
     stored: tuple[str, ...] = ()
 
 
-def view(name: str, files: WarehouseFiles, project: str, days: Days = ALL) -> View:
+def view(
+    name: str, files: WarehouseFiles, project: str, days: Days = ALL, *, kept: str = ""
+) -> View:
     """The view of a table: rows of this project only, no relation with anybody else's exists.
 
     days: all that will be asked for, of UTC; files that cannot have rows of them are left out
+    kept: a condition that rows of events are held to
     """
     found = files.of(TABLES[name])
     if name == "events":
         repeats = files.of(REPEATS)
         settled = files.of(EVENTS, repeats.based_on) if repeats.based_on else Files()
         body, paths = _events(found, settled, repeats, project, days)
+        body = f"SELECT * FROM ({body}) WHERE {kept}" if kept else body
     else:
         paths = parts_within(TABLES[name], found.days, days)
         # Files may be older than the record's newest field: the empty part brings every column.

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery as google
 
@@ -21,8 +17,9 @@ from beam_pipelines.connectors.bigquery_copy import as_parquet
 from reports.warehouse.engine import Warehouse
 from reports.warehouse.views import TABLES
 from schemas_avro import derive, load
-from schemas_avro.tables import DAILY, EVENTS, Table
-from tests.bigquery_emulator import DATASET, PROJECT, bigquery_in_environment, google_client
+from schemas_avro.tables import EVENTS
+from tests.bigquery_emulator import bigquery_in_environment, google_client
+from tests.journeys.two_engines import agree, copy, of_bigquery, put, same_rows, sorted_rows
 from tests.reports import world
 from tests.streams import DAY_US, NOON, event, order
 
@@ -269,62 +266,9 @@ def emulator(box: Warehouse) -> Iterator[google.Client]:
         paths = list(box.files.of(TABLES["events"]).paths)
         body, refused = as_parquet(paths)
         assert refused == 0
-        put(client, EVENTS, body)
-        found = box.ask("demo", "SELECT * FROM daily")
-        daily = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-        table, file = pa.Table.from_pylist(daily, derive.arrow(load(DAILY.record))), io.BytesIO()
-        pq.write_table(table, file)
-        file.seek(0)
-        put(client, DAILY, file)
+        put(client, "events", body, derive.bigquery(load(EVENTS.record), json_columns=False))
+        assert copy(box, client, "daily")
         yield client
-
-
-def put(client: google.Client, table: Table, file: io.BytesIO) -> None:
-    """Load a Parquet file under the name that the SQL box has for the table."""
-    name = next(name for name, one in TABLES.items() if one == table)
-    columns = derive.bigquery(load(table.record), json_columns=False)
-    config = google.LoadJobConfig(
-        source_format=google.SourceFormat.PARQUET,
-        schema=[google.SchemaField.from_api_repr(one) for one in columns],
-    )
-    job = client.load_table_from_file(file, f"{PROJECT}.{DATASET}.{name}", job_config=config)
-    job.result(timeout=120)
-
-
-def of_bigquery(client: google.Client, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
-    kinds = {int: "INT64", str: "STRING", datetime: "TIMESTAMP"}
-    parameters = [
-        google.ArrayQueryParameter(name, kinds[type(value[0])], value)
-        if isinstance(value, list)
-        else google.ScalarQueryParameter(name, kinds[type(value)], value)
-        for name, value in given.items()
-    ]
-    config = google.QueryJobConfig(
-        default_dataset=f"{PROJECT}.{DATASET}", query_parameters=parameters
-    )
-    return [tuple(row.values()) for row in client.query(sql, job_config=config).result(timeout=60)]
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Equal; numbers within 1e-9, whatever their types."""
-    numbers = (int, float, Decimal)
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, numbers) and isinstance(other, numbers):
-        return math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-9)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(alike, one, other))
-    return bool(one == other)
-
-
-def sorted_rows(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return sorted(found, key=lambda row: list(map(_key, row)))
-
-
-def _key(value: Any) -> str:
-    """The same for numbers of whatever type."""
-    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    return f"{float(value):.9g}" if is_number else str(value)
 
 
 @pytest.mark.parametrize(
@@ -339,14 +283,7 @@ def _key(value: Any) -> str:
 def test_both_give_the_same_answer(box: Warehouse, emulator: google.Client, name: str) -> None:
     days = [(FIRST + timedelta(days=n)).isoformat() for n in range(9)]
     sql = QUERIES[name].format(*days) if "{" in QUERIES[name] else QUERIES[name]
-    ours = box.ask("demo", sql, GIVEN.get(name, {})).rows
-    theirs = of_bigquery(emulator, sql, GIVEN.get(name, {}))
-    assert ours
-    if "ORDER BY" not in sql.rpartition(")")[2]:
-        ours, theirs = sorted_rows(ours), sorted_rows(theirs)
-    assert len(ours) == len(theirs)
-    for mine, other in zip(ours, theirs, strict=True):
-        assert alike(mine, other), (mine, other)
+    agree(box, emulator, sql, GIVEN.get(name))
 
 
 def test_a_table_made_of_events_is_what_bigquery_makes_of_them(
@@ -354,8 +291,6 @@ def test_a_table_made_of_events_is_what_bigquery_makes_of_them(
 ) -> None:
     columns = "experiment, variant, person, first_exposed, last_exposed, exposures, variants"
     ours = sorted_rows(box.ask("demo", f"SELECT {columns} FROM experiments").rows)
-    theirs = sorted_rows(of_bigquery(emulator, EXPOSED, {}))
+    theirs = sorted_rows(of_bigquery(emulator, EXPOSED))
     assert {row[-1] for row in ours} >= {1, 2}
-    assert len(ours) == len(theirs)
-    for mine, other in zip(ours, theirs, strict=True):
-        assert alike(mine, other), (mine, other)
+    same_rows(ours, theirs)

@@ -46,7 +46,7 @@ def watched(browser: Browser, width: int, *, answers: tuple[str, ...] = ()) -> I
     page.on(
         "console",
         lambda m: (
-            problems.append(m.text)
+            problems.append(f"{m.text} ({m.location['url']})")
             if m.type == "error" and not any(status in m.text for status in answers)
             else None
         ),

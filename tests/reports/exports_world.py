@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +41,16 @@ def app(directory: Path, *, apart: bool = False, **values: Any) -> Flask:
     settings = world.settings(directory, **values)
     made = create_app(settings, zones, lambda: time.time_ns() // 1000)
 
-    def at_once(settings: Settings) -> None:
+    def work(settings: Settings) -> None:
         kept = shelf_of(settings)
         for job in kept.open_jobs():
             work_on(job, kept, settings, made)
+
+    def at_once(settings: Settings) -> None:
+        # In a thread: like a process of its own it has no request.
+        worker = threading.Thread(target=work, args=(settings,))
+        worker.start()
+        worker.join()
 
     if not apart:
         made.extensions["exports"] = replace(made.extensions["exports"], start=at_once)
@@ -93,3 +100,8 @@ def download(client: FlaskClient, job: dict[str, Any], at: int = 0) -> bytes:
     assert answer.status_code == 200
     data: bytes = answer.data
     return data
+
+
+def lines_of(data: bytes) -> list[dict[str, Any]]:
+    """Rows of a file of JSON lines."""
+    return [json.loads(line) for line in data.decode().splitlines()]

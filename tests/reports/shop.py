@@ -72,10 +72,10 @@ def _visit(rng: random.Random, who: int, day: int, fixed: dict[str, Any]) -> lis
     return found
 
 
-def make(directory: Path) -> Path:
-    """All of it below a data directory."""
+def make(directory: Path, *more: dict[str, Any]) -> Path:
+    """All of it below a data directory, and more events."""
     world.catalogue(directory)
-    world.archive(directory, events())
+    world.archive(directory, [*events(), *more])
     world.refuse(directory, [{"reason": "bad_money", "received_time": NOON - DAY_US}])
     run_rollup(directory)
     live(directory)

@@ -307,7 +307,7 @@ def test_a_long_table_says_what_it_leaves_out() -> None:
     rows = [[f"r{i}", i] for i in range(30)]
     long = answer([column("a"), column("b", "count")], rows, "table")
     svg = sheet("T", "", [Box("Long", drawn=drawn(long))], "dark")
-    assert "18 more rows; the CSV has all." in svg
+    assert "… and 18 more rows." in svg
 
 
 def test_no_description_reaches_for_anything_outside() -> None:

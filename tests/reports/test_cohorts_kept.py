@@ -310,3 +310,15 @@ def test_the_same_people_in_both_identity_modes(client: FlaskClient, tmp_path: P
     rule = {"rule": {"is": "upload", "list": listed}}
     shown = client.post(f"{ROOT}/preview", json={"definition": rule}).get_json()
     assert shown["people"] == ["p" * 32]
+
+
+def test_a_query_of_a_cohort_is_one_of_its_persons(app: Flask, tmp_path: Path) -> None:
+    few = create_app(world.settings(tmp_path, sql_per_user=1), lambda: world.ZONES, Clock())
+    preview = {"definition": {"rule": {"is": "sql", "sql": "SELECT user_id AS person FROM events"}}}
+    slot = few.extensions["queries"].warehouse.slot("local")
+    try:
+        refused = few.test_client().post(f"{ROOT}/preview", json=preview).get_json()
+        assert "1 queries of yours are running already" in refused["error"]
+    finally:
+        slot.give_back()
+    assert few.test_client().post(f"{ROOT}/preview", json=preview).get_json()["size"] == 3

@@ -103,9 +103,11 @@ def test_a_question_from_explore_and_a_table(address: str, page: Page) -> None:
 
 def test_a_schedule(address: str, page: Page) -> None:
     page.goto(f"{address}/p/demo/exports")
-    page.get_by_label("Name", exact=True).fill("Nightly")
     page.get_by_label("Again and again").check()
     page.get_by_label("To", exact=True).fill("../outside")
+    page.get_by_role("button", name="Keep schedule").click()
+    expect(page.get_by_role("alert")).to_contain_text("a schedule needs one")
+    page.get_by_label("Name", exact=True).fill("Nightly")
     page.get_by_role("button", name="Keep schedule").click()
     expect(page.get_by_role("alert")).to_contain_text("names no place")
     page.get_by_label("To", exact=True).fill("nightly")
@@ -114,6 +116,14 @@ def test_a_schedule(address: str, page: Page) -> None:
     expect(kept).to_contain_text("every day at 06:00 to nightly")
     expect(kept).to_contain_text("not run yet")
     assert fits(page)
+    page.get_by_label("To", exact=True).fill("elsewhere")
+    page.once("dialog", lambda asked: asked.dismiss())
+    page.get_by_role("button", name="Keep schedule").click()
+    expect(page.get_by_role("alert")).to_contain_text("is taken by another schedule")
+    expect(kept).to_contain_text("to nightly")
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Keep schedule").click()
+    expect(kept).to_contain_text("to elsewhere")
     page.get_by_role("button", name="Remove Nightly").click()
     expect(kept).to_have_count(0)
 

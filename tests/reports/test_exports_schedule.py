@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from beam_pipelines.jobs.schedule import SCHEDULE
 from catalog.documents import Documents
 from headwater.manifest import problems
-from reports.exports import schedules
+from reports.exports import due, schedules
 from reports.exports.asked import ExportError
 from reports.exports.due import run_due
 from reports.exports.targets import target
@@ -45,13 +45,18 @@ def keep(client: FlaskClient, **changed: Any) -> Any:
     return client.post("/p/demo/api/exports/schedules", json=asked)
 
 
-def put_back(directory: Path, next_at: int) -> None:
-    """As if it had been kept before then."""
+def change(client: FlaskClient, known: str, **changed: Any) -> Any:
+    asked = {"name": "All events", "export": {"table": "events", "format": "jsonl"},
+             "to": "events", **changed}  # fmt: skip
+    return client.put(f"/p/demo/api/exports/schedules/{known}", json=asked)
+
+
+def put_back(directory: Path, next_at: int, **changed: Any) -> None:
+    """As if all had been kept before then."""
     documents = Documents(catalogue(directory))
-    (kept,) = documents.every(schedules.KIND)
-    documents.put(
-        "demo", schedules.KIND, kept.name, {**kept.body, "next_at": next_at}, known=kept.id
-    )
+    for kept in documents.every(schedules.KIND):
+        body = {**kept.body, "next_at": next_at, **changed}
+        documents.put(kept.project, schedules.KIND, kept.name, body, known=kept.id)
 
 
 def run(directory: Path, *at: int) -> int:
@@ -149,13 +154,28 @@ def test_the_command_that_the_schedule_of_jobs_starts(client, directory):
 
 def test_a_schedule_can_be_changed_and_removed(client, directory):
     first = keep(client).get_json()
-    again = keep(client, at="07:30").get_json()
-    assert again["id"] == first["id"]
+    again = change(client, first["id"], at="07:30", name="Renamed").get_json()
+    assert (again["id"], again["name"]) == (first["id"], "Renamed")
     assert again["next_at"].endswith(("T07:30:00+00:00", "T07:30:00+01:00"))
+    assert change(client, "nobody").status_code == 404
     assert client.delete(f"/p/other/api/exports/schedules/{first['id']}").status_code == 404
     assert client.delete(f"/p/demo/api/exports/schedules/{first['id']}").status_code == 204
     assert client.delete(f"/p/demo/api/exports/schedules/{first['id']}").status_code == 404
     assert client.get("/p/demo/api/exports/schedules").get_json()["schedules"] == []
+
+
+def test_a_name_that_is_taken_is_refused_and_nothing_is_replaced(client, directory):
+    first, second = keep(client).get_json(), keep(client, name="Second").get_json()
+    refused = keep(client, name=" All events ", export={"table": "sessions"}, to="elsewhere")
+    assert refused.status_code == 409
+    assert refused.get_json()["id"] == first["id"]
+    assert "name='All events' is taken" in refused.get_json()["message"]
+    assert change(client, second["id"], name="All events").status_code == 409
+    listed = client.get("/p/demo/api/exports/schedules").get_json()["schedules"]
+    assert [(one["name"], one["to"]) for one in listed] == [
+        ("All events", "events"),
+        ("Second", "events"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +209,62 @@ def test_a_link_does_not_lead_out_of_the_folder(tmp_path):
 def test_folders_and_buckets_that_the_settings_allow(tmp_path):
     settings = world.settings(tmp_path, export_to=f"{tmp_path}/a, gs://ours/exports")
     assert str(target(settings, "demo", "x").path) == f"{tmp_path}/a/demo/x"  # type: ignore[attr-defined]
-    assert str(target(settings, "demo", f"{tmp_path}/a/y").path) == f"{tmp_path}/a/y"  # type: ignore[attr-defined]
+    assert str(target(settings, "demo", f"{tmp_path}/a/y").path) == f"{tmp_path}/a/y/demo"  # type: ignore[attr-defined]
     bucket = target(settings, "demo", "gs://ours/exports/daily")
-    assert (bucket.bucket, bucket.prefix) == ("ours", "exports/daily")  # type: ignore[attr-defined]
+    assert (bucket.bucket, bucket.prefix) == ("ours", "exports/daily/demo")  # type: ignore[attr-defined]
     for other in ("gs://ours", "gs://ours/exportsX", "gs://ourselves/exports", f"{tmp_path}/ab"):
         with pytest.raises(ExportError, match="is not below"):
             target(settings, "demo", other)
+
+
+def test_projects_that_export_to_the_same_place_do_not_take_each_others_for_theirs(
+    client, directory
+):
+    shared = str(directory / "exported" / "shared")
+    for project in ("demo", "other"):
+        asked = {"name": "Events", "export": {"table": "events", "format": "jsonl"}, "to": shared}
+        assert client.post(f"/p/{project}/api/exports/schedules", json=asked).status_code == 201
+    put_back(directory, world.us(2026, 9, 22, 6))
+    assert run(directory, 2026, 9, 22, 7) == 0
+    for project in ("demo", "other"):
+        at = directory / "exported/shared" / project / "events-2026-09-22" / "manifest.json"
+        assert json.loads(at.read_text())["project"] == project
+
+
+def test_two_schedules_of_one_folder_are_not_each_other(client, directory):
+    keep(client, name="All events")
+    keep(client, name="All, events!", export={"table": "sessions", "format": "jsonl"})
+    put_back(directory, world.us(2026, 9, 22, 5))
+    assert run(directory, 2026, 9, 22, 6) == 1
+    listed = client.get("/p/demo/api/exports/schedules").get_json()["schedules"]
+    assert sorted(one["last_state"] for one in listed) == ["done", "failed"]
+    (failed,) = [one for one in listed if one["last_state"] == "failed"]
+    assert "is another export: its name, what differ" in failed["last_said"]
+    # What is there is the export that is wanted: it is done, whoever made it.
+    put_back(directory, world.us(2026, 9, 22, 5), covered=None)
+    run(directory, 2026, 9, 22, 7)
+    listed = client.get("/p/demo/api/exports/schedules").get_json()["schedules"]
+    assert sorted(one["last_state"] for one in listed) == ["done", "failed"]
+
+
+@pytest.mark.parametrize("table", ["events", "sessions"])
+def test_a_change_while_it_runs_is_not_undone(client, directory, monkeypatch, table):
+    keep(client)
+    put_back(directory, world.us(2026, 9, 22, 5))
+    documents = Documents(catalogue(directory))
+    make = due.made
+
+    def changed_meanwhile(*given: Any) -> Any:
+        (kept,) = documents.every(schedules.KIND)
+        export = {"table": table, "format": "jsonl"}
+        change(client, kept.id, at="07:30", every="week", export=export)
+        return make(*given)
+
+    monkeypatch.setattr(due, "made", changed_meanwhile)
+    assert run(directory, 2026, 9, 22, 6) == 0
+    (kept,) = documents.every(schedules.KIND)
+    assert (kept.body["schedule"]["at"], kept.body["schedule"]["every"]) == ("07:30", "week")
+    assert kept.body["next_at"] > world.us(2026, 9, 23)
+    assert kept.body["last_state"] == "done"
+    # What another export held says nothing of this one.
+    assert kept.body["covered"] == ("2026-09-21" if table == "events" else None)

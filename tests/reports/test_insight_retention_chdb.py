@@ -1,64 +1,102 @@
-"""Recurring retention against ClickHouse's own `retention()`, on a larger stream."""
+"""Retention against ClickHouse's own `retention()`, on many people: days and weeks, every rule."""
 
 from __future__ import annotations
 
-import json
 import random
 from datetime import date, timedelta
-from pathlib import Path
 
-import chdb
-import polars as pl
+import pytest
+from flask import Flask
 
-from tests.reports.streams_of_people import TODAY, app_of, ask, midnight
+from tests import people
+from tests.clickhouse import PERIOD, PERSON, asked, kept
+from tests.reports.streams_of_people import TODAY, Row, app_of, ask, label, midnight
 from tests.streams import event
 
-DAYS, LONGEST = 14, 6
-FIRST = TODAY - timedelta(DAYS)  # summer time ends within
+BEGIN, LONGEST = date(2026, 8, 24), 6  # summer time ends within
+# All of these are over. Before them people start too, whom `first_time` does not see again.
+SHOWN = {
+    "day": (TODAY - timedelta(14), TODAY - timedelta(1)),
+    "week": (date(2026, 8, 31), date(2026, 10, 25)),
+}
 
 
-def test_the_same_as_clickhouse(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
     rng = random.Random(8)
-    rows = []
-    for number in range(6_000):
-        day = FIRST + timedelta(rng.randrange(DAYS))
-        at = midnight(day, rng.choice([0, 1, 86_399, rng.uniform(0, 86_000)]))
-        who = int(rng.triangular(0, 400, 0))
+    made = []
+    for number in range(8_000):
+        # Half of all in the last two weeks, so that days have enough as well.
+        days = (TODAY - BEGIN).days
+        day = BEGIN + timedelta(rng.choice([rng.randrange(days), rng.randrange(days - 14, days)]))
+        at = midnight(day, rng.choice([0, -0.000001, 1, 82_799, rng.uniform(0, 82_000)]))
+        who = int(rng.triangular(0, 1200, 0))
+        ids = {"user_id": f"u{who}"} if who % 4 else {"user_id": None, "anonymous_id": f"a{who}"}
         name = rng.choice(["view", "view", "cart", "order"])
-        rows.append(event(f"e{number}", at, name=name, user_id=f"u{who}"))
+        made.append(event(f"e{number}", at, name=name, **ids))
+    return made
+
+
+@pytest.fixture(scope="module")
+def app(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    return app_of(tmp_path_factory.mktemp("app"), rows)
+
+
+@pytest.fixture(scope="module")
+def source(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> str:
+    columns = ("user_id", "anonymous_id", "name", "event_time")
+    return kept(tmp_path_factory.mktemp("rows") / "events.parquet", rows, columns)
+
+
+@pytest.mark.parametrize("rolling", [False, True], ids=["in the period", "rolling"])
+@pytest.mark.parametrize("mode", ["recurring", "first_time"])
+@pytest.mark.parametrize("grain", ["day", "week"])
+def test_the_same_as_clickhouse(
+    app: Flask, source: str, grain: str, mode: str, rolling: bool
+) -> None:
+    first, last = SHOWN[grain]
     answer = ask(
-        app_of(tmp_path, rows), "retention", start={"name": "cart"}, returning={"name": "order"},
-        dates=f"{FIRST}..{TODAY - timedelta(1)}", longest=LONGEST,
+        app, "retention", start={"name": "cart"}, returning={"name": "order"}, mode=mode,
+        rolling=rolling, period=grain, dates=f"{first}..{last}", longest=LONGEST,
     )  # fmt: skip
-    path = tmp_path / "events.parquet"
-    pl.DataFrame(rows).select("user_id", "name", "event_time").write_parquet(path)
-    wanted: dict[tuple[str, int], int] = {}
-    for number in range(DAYS):
-        cohort = FIRST + timedelta(number)
-        for later, back in enumerate(counted(path, cohort, min(LONGEST, DAYS - 1 - number))):
-            wanted[cohort.isoformat(), later] = back
-    got = {
-        (cohort, later): back
-        for cohort, _, later, back, _ in answer["rows"]
-        if cohort != "Weighted average" and back is not None
-    }
+    periods = people.calendar(first, last, grain)
+    wanted: dict[str, list[int]] = {}
+    for number, cohort in enumerate(periods):
+        shown = periods[number : number + LONGEST + 1]
+        wanted[label(cohort, grain)] = counted(
+            source, grain, cohort, shown, mode == "first_time", periods[-1] if rolling else None
+        )
+    got: dict[str, list[int]] = {}
+    for cohort, size, _, back, _ in answer["rows"]:
+        if cohort != "Weighted average" and back is not None:
+            got.setdefault(cohort, [size]).append(back)
     assert got == wanted
-    assert sum(wanted.values()) > 1_000
+    assert sum(backs[0] for backs in wanted.values()) > 200
 
 
-def counted(path: Path, cohort: date, longest: int) -> list[int]:
-    """People back after 0, 1, … days: the engine works days out by itself."""
-    day = "toDate(fromUnixTimestamp64Micro(event_time), 'Europe/London')"
-    conditions = ", ".join(
-        f"{day} = '{cohort + timedelta(later)}' AND name = 'order'" for later in range(longest + 1)
+def counted(
+    source: str, grain: str, cohort: date, shown: list[date], is_first: bool, until: date | None
+) -> list[int]:
+    """Size of a cohort, and who came back in each period: the engine works these out itself.
+
+    until: come back in that period or in any later one up to here
+    """
+    started = f"period = '{cohort}' AND name = 'cart'"
+    if is_first:
+        started += " AND period = first"
+    returned = ", ".join(
+        f"period BETWEEN '{period}' AND '{until or period}' AND name = 'order'" for period in shown
     )
-    sums = ", ".join(f"sum(r[{later + 2}])" for later in range(longest + 1))
-    found = chdb.query(  # type: ignore[no-untyped-call]
+    sums = ", ".join(f"sum(r[{number + 1}]) AS n{number}" for number in range(len(shown) + 1))
+    (row,) = asked(
         f"""SELECT {sums} FROM (
-          SELECT user_id, retention({day} = '{cohort}' AND name = 'cart', {conditions}) AS r
-          FROM file('{path}', Parquet) GROUP BY user_id
-        )""",
-        "JSONCompact",
+          SELECT retention({started}, {returned}) AS r
+          FROM (
+            SELECT who, name, period,
+              min(if(name = 'cart', period, NULL)) OVER (PARTITION BY who) AS first
+            FROM (SELECT {PERSON} AS who, name, {PERIOD[grain]} AS period FROM {source})
+          )
+          GROUP BY who
+        )"""
     )
-    (row,) = json.loads(str(found))["data"]
-    return [int(value) for value in row]
+    return [int(value) for value in row.values()]

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from reports.live import feed as feeds
 from reports.live.feed import MOST_STREAMS, Feed, TooMany
 from tests.system import wait_for
 
+PROBLEM = ("problem", {"event": "live", "message": "live cannot be read now"})
+
 
 class Numbers:
-    """Something to read; counts how often it was."""
+    """Something to read; counts how often it was. It fails, or hangs, for as long as it is told."""
 
     def __init__(self) -> None:
-        self.value, self.reads = 0, 0
+        self.value, self.reads, self.is_failing = 0, 0, False
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     def __call__(self, project: str) -> dict[str, Any]:
         self.reads += 1
+        self.goes_on.wait(20)
+        if self.is_failing:
+            raise OSError("locked")
         return {"project": project, "value": self.value}
 
 
@@ -105,6 +114,47 @@ def test_a_reader_that_fails_says_so_and_goes_on(caplog: pytest.LogCaptureFixtur
         return found
 
     stream = events(Feed({"live": (failing, 0.05)}).stream("demo"))
-    assert next(stream) == ("problem", {"message": "live cannot be read now"})
+    assert next(stream) == PROBLEM
     assert next(stream) == ("live", {"project": "demo", "value": 0})
     assert "locked" not in json.dumps([record.message for record in caplog.records])
+
+
+def test_numbers_of_before_a_problem_are_no_news_to_whoever_comes_later() -> None:
+    numbers = Numbers()
+    feed = Feed({"live": (numbers, 0.05)})
+    first = events(feed.stream("demo"))
+    assert next(first) == ("live", {"project": "demo", "value": 0})
+    numbers.is_failing = True
+    assert next(first) == PROBLEM
+    assert next(events(feed.stream("demo"))) == PROBLEM
+    numbers.is_failing = False
+    told = ("live", {"project": "demo", "value": 0})
+    assert next(first) == told, "it is read again, and as it was"
+    assert next(events(feed.stream("demo"))) == told, "and the problem is over"
+
+
+def test_one_that_fails_does_not_silence_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_BEAT_S", 0.2)
+    live, ledger = Numbers(), Numbers()
+    live.is_failing = True
+    stream = events(Feed({"live": (live, 0.05), "ledger": (ledger, 0.05)}).stream("demo"))
+    assert {next(stream)[0], next(stream)[0]} == {"problem", "ledger"}
+    assert next(stream) == ("beat", ["ledger"])
+    live.is_failing = False
+    assert ("beat", ["live", "ledger"]) in (next(stream) for _ in range(20))
+
+
+def test_a_reader_that_hangs_has_no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_BEAT_S", 0.2)
+    monkeypatch.setattr(feeds, "_LATE_S", 0.5)
+    numbers = Numbers()
+    feed = Feed({"live": (numbers, 0.05)})
+    stream = events(feed.stream("demo"))
+    assert next(stream) == ("live", {"project": "demo", "value": 0})
+    assert next(stream) == ("beat", ["live"])
+    numbers.goes_on.clear()
+    assert ("beat", []) in (next(stream) for _ in range(20))
+    late = events(feed.stream("demo"))
+    assert next(late) == ("beat", []), "what was read long ago is not told as new"
+    numbers.goes_on.set()
+    assert ("live", {"project": "demo", "value": 0}) in (next(late) for _ in range(20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,33 @@ def test_people_need_all_events(directory: Path) -> None:
     found = {one.table: one for one in warehouse_of(directory).estimate("demo", sql).reads}
     assert found["events"].files == DAYS
     assert set(found) == {"events", "identities"}
+
+
+def test_the_own_share_is_the_same_whoever_else_is_in_the_files(tmp_path: Path) -> None:
+    mine = [event(f"{n}", NOON + n * DAY_US // 100, user_id=f"u{n}") for n in range(300)]
+    heavy = json.dumps({"text": "".join(map(chr, range(0x4E00, 0x5600)))})
+    others = [
+        event(f"{n}", NOON + n * DAY_US // 100, project="other", properties=heavy, user_id=f"o{n}")
+        for n in range(200)
+    ]
+    found = []
+    for name, more in (("alone", []), ("shared", others)):
+        world.archive(tmp_path / name, [*mine, *more])
+        one = warehouse_of(tmp_path / name)
+        found.append([
+            one.estimate("demo", sql, own=True).own
+            for sql in ("SELECT * FROM events", "SELECT user_id FROM events",
+                        f"SELECT name FROM events WHERE DATE(event_time) = '{FIRST}'")
+        ])  # fmt: skip
+        nobody = one.estimate("third", "SELECT * FROM events", own=True).own
+        assert [(read.rows, read.bytes) for read in nobody] == [(0, 0)]
+    assert found[0] == found[1]
+    ((whole,), (ids,), (day,)) = found[0]
+    assert whole.rows == ids.rows == 300 > day.rows >= 50
+    assert whole.bytes > ids.bytes > 0
+    # Where nobody else is, it is what the files have, about.
+    sizes = sum(inside(tmp_path / "alone", "events").values())
+    assert sizes / 3 < whole.bytes < sizes * 3
 
 
 def test_the_plan_is_the_engines_and_names_no_file(directory: Path) -> None:

@@ -53,6 +53,7 @@ def test_write_with_completion_and_parameters_and_run(address: str, page: Page) 
     expect(rows.filter(has_text="<b>odd</b>")).to_contain_text("500")
     expect(page.locator("#outcome")).to_contain_text("2 rows in")
     expect(page.locator("#outcome")).to_contain_text("exact · as of 20")
+    expect(page.locator("#outcome")).to_contain_text("· complete until 20")
     assert fits(page)
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()

@@ -223,6 +223,56 @@ def test_the_history_has_the_last_runs_newest_first(
     json.dumps(runs)
 
 
+def test_the_history_has_queries_that_were_asked_at_once(client: FlaskClient) -> None:
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.get(f"{API}/history").get_json()["runs"]
+        return found
+
+    before = len(runs())
+    value = {"type": "INT64", "value": "7"}
+    asked = {"sql": "SELECT @x AS at_once", "parameters": {"x": value}}
+    assert client.post(API, json=asked).status_code == 200
+    newest = runs()[0]
+    assert (newest["sql"], newest["parameters"]) == (asked["sql"], {"x": value})
+    assert (newest["state"], newest["rows"], newest["user"]) == ("done", 1, "local")
+    assert newest["seconds"] > 0
+    assert client.post(API, json={"sql": "SELECT CAST('x' AS INT64)"}).status_code == 400
+    newest = runs()[0]
+    assert (newest["state"], newest["rows"]) == ("failed", 0)
+    assert "Could not convert" in newest["message"]
+    # What did not run is not in it.
+    assert client.post(API, json={"sql": "DROP TABLE events"}).status_code == 400
+    directory = Path(client.application.extensions["reports"].live_path).parent
+    tight = world.app(directory, sql_max_bytes=1).test_client()
+    assert tight.post(API, json={"sql": "SELECT name FROM events"}).status_code == 413
+    assert len(runs()) == before + 2
+
+
+def test_an_answer_is_given_without_a_history_too(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(client.application.extensions["queries"].documents, "put", full)
+    assert client.post(API, json={"sql": "SELECT 1 AS n"}).get_json()["rows"] == [[1]]
+    assert "the history has not got a query that ran" in caplog.text
+
+
+def test_an_estimate_has_a_place_of_its_person(client: FlaskClient) -> None:
+    directory = Path(client.application.extensions["reports"].live_path).parent
+    few = world.app(directory, sql_per_user=1)
+    asked = {"sql": "SELECT name FROM events"}
+    slot = few.extensions["queries"].warehouse.slot("local")
+    try:
+        refused = few.test_client().post(f"{API}/estimate", json=asked)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+        assert "1 queries of yours are running already" in refused.get_json()["message"]
+    finally:
+        slot.give_back()
+    assert few.test_client().post(f"{API}/estimate", json=asked).status_code == 200
+
+
 def test_unknown_projects_have_nothing(client: FlaskClient) -> None:
     for path in ("queries", "history", "tables", "jobs/x"):
         assert client.get(f"/p/nope/api/sql/{path}").status_code == 404

@@ -99,6 +99,32 @@ def _add(directory: Path, table: Table, frame: pl.DataFrame, producer: str, numb
     warehouse.add(table, Added(files, positions, {"demo": ("2026-01-01",)}, NOON))
 
 
+def keep(directory: Path, table: Table, rows: list[dict[str, Any]]) -> None:
+    """All that a table of the project holds, as a job leaves it."""
+    warehouse = Warehouse(f"{directory}/archive")
+    frame = pl.DataFrame(rows, schema=derive.wire(load(table.record)), orient="row")
+    # A file each: one file is of one day.
+    files = [file for row in frame.iter_slices(1) for file in write_rows(warehouse, table, row)]
+    replace_rows(warehouse, table, files, "project = 'demo'", {})
+
+
+def ledger_minute(at: int, **numbers: int) -> dict[str, Any]:
+    """A minute of receipt in the books; what is not said is nought."""
+    names = ("received", "archived", "duplicates", "dead_lettered", "suppressed", "in_flight",
+             "missing", "doubled", "imported")  # fmt: skip
+    known = {"project": "demo", "source": "web", "minute": at, "computed_at": NOON}
+    return {**dict.fromkeys(names, 0), **known, **numbers}
+
+
+def compared_day(day: date, **numbers: int) -> dict[str, Any]:
+    """A day's events, live against exact; what is not said is nought."""
+    names = ("live", "exact", "repeated_orders", "imported", "before_live", "late", "repeats",
+             "sketch", "unexplained", "bound")  # fmt: skip
+    known = {"project": "demo", "day": day, "statistic": "events", "dimensions": "{}",
+             "computed_at": NOON}  # fmt: skip
+    return {**dict.fromkeys(names, 0), **known, **numbers}
+
+
 def count_day(
     directory: Path,
     day: date,

@@ -1,4 +1,4 @@
-"""Funnels against every attempt there is, one after the other, and against ClickHouse's engine."""
+"""Funnels against every attempt there is, one after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -257,31 +256,3 @@ def test_the_largest_values() -> None:
 def test_what_cannot_be_looked_for_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"step|exclusion"):
         Funnel(**{"steps": 2, "mode": "ordered", "window_us": 1, "starts_before": 1, **wrong})
-
-
-# -- ClickHouse's windowFunnel counts the same where it means the same: times that differ, and a
-# window that it takes to be open at its end. It lets an event take two steps, so here none can.
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_clickhouse_finds_as_many(seed: int, tmp_path: Path) -> None:
-    chdb = pytest.importorskip("chdb")
-    rng = random.Random(seed)
-    rows = 40_000
-    times = rng.sample(range(10_000_000), rows)
-    events = [
-        (rng.randrange(3000), at, 1 << rng.choice([0, 0, 1, 2, 3]), place)
-        for place, at in enumerate(times)
-    ]
-    window = 1_500_000
-    columns(events).write_parquet(tmp_path / "events.parquet")
-    sql = f"""
-    SELECT person, windowFunnel({window + 1})(time::UInt64, bits = 1, bits = 2, bits = 4, bits = 8)
-      AS steps
-    FROM file('{tmp_path}/events.parquet') GROUP BY person HAVING steps > 0 FORMAT CSV
-    """
-    lines = [line.split(",") for line in str(chdb.query(sql)).split()]
-    theirs = {int(who): int(steps) for who, steps in lines}
-    ours = found(events, Funnel(4, "ordered", window, FAR))
-    assert {who: steps for who, (steps, _, _) in ours.items()} == theirs
-    assert len(set(theirs.values())) == 4
