@@ -20,8 +20,8 @@ from flask.typing import ResponseReturnValue
 from reports.access.needs import needs
 from reports.boards.answers import Answers
 from reports.charts.vocabulary import values, vocabulary
-from reports.insights.kinds import KINDS, Kind
-from reports.insights.question import QuestionError
+from reports.insights.kinds import IDS, KINDS, Kind, check_people
+from reports.insights.question import PeopleHidden, QuestionError
 from reports.insights.routes import source_of
 
 bp = Blueprint("explore", __name__)
@@ -73,7 +73,11 @@ def values_json(project: str) -> ResponseReturnValue:
     name, event = request.args.get("property", ""), request.args.get("event", "")
     warehouse = current_app.extensions["reports"].warehouse
     try:
+        if name in IDS:
+            check_people(name, source)
         return jsonify(values(warehouse, source, name, event))
+    except PeopleHidden as error:
+        return jsonify(message=str(error)), 403
     except QuestionError as error:
         return jsonify(message=str(error)), 400
 

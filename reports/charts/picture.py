@@ -206,10 +206,11 @@ def _cut(text: str, size: float, room: float) -> str:
 
 
 def _lines(text: str, size: float, room: float) -> list[str]:
-    """The text in lines that fit."""
+    """The text in lines that fit; a word longer than a line goes on in the next."""
     most, lines = max(8, int(room / (size * _LETTER))), [""]
-    for word in text.split():
+    words = (word[at : at + most] for word in text.split() for at in range(0, len(word), most))
+    for word in words:
         if lines[-1] and len(lines[-1]) + 1 + len(word) > most:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    return [_cut(line, size, room) for line in lines if line]
+    return [line for line in lines if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +21,15 @@ _SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"), (1
 
 
 def number_of(value: Any) -> float | int | None:
-    """A value as a number: those beyond 2**53 come as text; None for what is none."""
+    """A value as a number: those beyond 2**53 come as text; None for what is none, as NaN."""
     if isinstance(value, bool) or value is None:
         return None
-    if isinstance(value, int | float):
-        return value
     try:
-        return int(value) if re.fullmatch(r"-?\d+", str(value)) else float(value)
+        is_whole = isinstance(value, int) or re.fullmatch(r"-?\d+", str(value))
+        number = int(value) if is_whole else float(value)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def text(value: Any, unit: str, currency: str = "") -> str:

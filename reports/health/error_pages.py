@@ -73,11 +73,11 @@ def _group(project: str, group: str, asked: Scope) -> dict[str, Any]:
         every = days_between(*source.days(question))
     except QuestionError as error:
         abort(400 if "group=" not in str(error) else 404, str(error))
-    bind = Bindings()
+    bind, person = Bindings(), "person" if source.may_list_people else "NULL"
     sql = errors_sql(question, source, bind)
     start, _ = source.span(question)
     events = source.read(
-        f"""SELECT event_id, event_time, person, app_version, browser_name, browser_version,
+        f"""SELECT event_id, event_time, {person} AS person, app_version, browser_name, browser_version,
           os_name, page_path, json_extract_string(properties, '$.message') AS message
         FROM {sql}
         WHERE list_contains({bind.add(found.keys[group])}::UBIGINT[], evidence_hash)

@@ -33,7 +33,8 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {}
-_IDS = ("user_id", "anonymous_id")
+IDS = ("user_id", "anonymous_id")
+_SPLITS = ("breakdown", "split_property")  # fields of questions whose property's values are rows
 
 
 def register(kind: Kind) -> Kind:
@@ -48,11 +49,18 @@ def check(kind: str, value: Any, source: Source) -> None:
     """Raises QuestionError for a kind that is none, PeopleHidden where ids would be listed."""
     if kind not in KINDS:
         raise QuestionError(f"there is no kind {kind!r} of question; there are {', '.join(KINDS)}")
-    by = value.get("breakdown") if isinstance(value, Mapping) else None
-    if (KINDS[kind].lists_people or by in _IDS) and not source.may_list_people:
+    fields = value if isinstance(value, Mapping) else {}
+    by_id = any(fields.get(name) in IDS for name in _SPLITS)
+    if KINDS[kind].lists_people or by_id:
+        check_people(KINDS[kind].title, source)
+
+
+def check_people(what: str, source: Source) -> None:
+    """Raises PeopleHidden for something that says who people are, where that is not for all."""
+    if not source.may_list_people:
         raise PeopleHidden(
-            f"{KINDS[kind].title}: who people are is shown to analysts of {source.project} only; "
-            "ask an admin for the role analyst"
+            f"{what}: who people are is shown to analysts of {source.project} only; ask an admin "
+            "for the role analyst"
         )
 
 

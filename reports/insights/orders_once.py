@@ -28,10 +28,10 @@ def repeated_orders(source: Source, span: tuple[int, int]) -> str | None:
     start, end = span[0] - ORDER_REACH_US, span[1] + ORDER_REACH_US
     sql = (
         "SELECT name, order_id, revenue_minor, epoch_us(event_time) AS event_time, "
-        "epoch_us(received_time) AS received_time, producer, seq, row FROM events "
+        "epoch_us(received_time) AS received_time, producer, seq, row "
+        f"FROM {source.stored(start, end)} "
         f"WHERE lower(name) = {bind.add(WHOLE_ORDER)} AND order_id IS NOT NULL "
-        "AND coalesce(revenue_minor, 0) >= 0 "
-        f"AND event_time >= make_timestamptz({start}) AND event_time < make_timestamptz({end})"
+        "AND coalesce(revenue_minor, 0) >= 0"
     )
     rows = pl.DataFrame(source.read(sql, bind))
     keyed = orders_of(rows).with_columns(key_columns(("order_id",)))

@@ -152,11 +152,9 @@ def _again(question: Revenue, source: Source) -> pl.DataFrame:
         WITH orders AS (
             SELECT e.name, e.order_id, e.revenue_minor, {_US},
                 epoch_us(e.received_time)::BIGINT AS received_time, {_PLACES}
-            FROM events AS e
+            FROM {source.stored(start - ORDER_REACH_US, end + ORDER_REACH_US + 1)} AS e
             WHERE e.order_id IS NOT NULL AND lower(e.name) = {whole}
                 AND coalesce(e.revenue_minor, 0) >= 0
-                AND e.event_time >= make_timestamptz({start - ORDER_REACH_US})
-                AND e.event_time <= make_timestamptz({end + ORDER_REACH_US})
         )
         SELECT * FROM orders
         WHERE order_id IN (SELECT order_id FROM orders GROUP BY order_id HAVING count(*) > 1)

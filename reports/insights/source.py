@@ -28,7 +28,7 @@ _IDENTITIES = {
     "person": "a person's ids joined by the identities table",
     "device": "user id, or anonymous id where there is none",
 }
-_EVENTS = re.compile(r"\bevents\b")
+_EVENTS = re.compile(r"(\b(FROM|JOIN)|,)\s+events\b", re.IGNORECASE)  # not an alias of that name
 _DEVICE = "coalesce(nullif(e.user_id, ''), nullif(e.anonymous_id, ''))"
 
 
@@ -116,8 +116,17 @@ class Source:
         self._parts[text] = Days(start // DAY_US, (end - 1) // DAY_US)
         return text
 
+    def stored(self, start: int, end: int) -> str:
+        """SQL in parentheses: all events of [start, end) in us, whatever is asked."""
+        text = (
+            f"(SELECT * FROM events WHERE event_time >= make_timestamptz({start}) "
+            f"AND event_time < make_timestamptz({end}))"
+        )
+        self._parts[text] = Days(start // DAY_US, (end - 1) // DAY_US)
+        return text
+
     def _days(self, sql: str) -> Days:
-        """Days of UTC that it reads of `events`, where only what `events` gave reads any."""
+        """Days of UTC that it reads of `events`, where only `events` and `stored` read any."""
         found = []
         for text in sorted(self._parts, key=len, reverse=True):
             if text in sql:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.reports import access_world
+from catalog.documents import Documents
+from reports.boards.shares import KIND, Shares
+from tests.reports import access_world, world
 from tests.reports.access_world import Place
+from tests.streams import NOON, event
 
 BOARD = {"title": "Ours", "panels": [{"title": "P", "kind": "trend", "question": {}}]}
 
@@ -40,7 +43,8 @@ FUNNEL = {"steps": [{"name": "view"}, {"name": "Order Completed"}], "step": 1}
 @pytest.mark.parametrize(
     ("kind", "question"),
     [("funnel_people", FUNNEL), ("trend", {"breakdown": "user_id"}),
-     ("funnel", {"steps": FUNNEL["steps"], "breakdown": "anonymous_id"})],
+     ("funnel", {"steps": FUNNEL["steps"], "breakdown": "anonymous_id"}),
+     ("revenue", {"split": "property", "split_property": "user_id"})],
 )  # fmt: skip
 def test_ids_of_people_are_for_analysts(place: Place, kind: str, question: dict[str, Any]) -> None:
     viewer, analyst, stranger = place.browser("vic"), place.browser("lyn"), place.nobody()
@@ -58,6 +62,19 @@ def test_ids_of_people_are_for_analysts(place: Place, kind: str, question: dict[
         assert (refused.status_code, refused.get_json()) == (
             400, {"message": "This panel lists people, whom a link does not show."},
         )  # fmt: skip
+
+
+def test_suggestions_and_errors_name_people_to_analysts_alone(place: Place) -> None:
+    failed = event("broken", NOON, name="Error", properties='{"message": "no"}')
+    world.archive(place.directory, [failed])
+    seen = {}
+    for who in ("vic", "lyn"):
+        browser = place.browser(who)
+        ids = browser.get("/p/demo/api/vocabulary/values?property=user_id")
+        (group,) = browser.post("/p/demo/api/insights/errors", {"dates": "last_30_days"}).get_json()["rows"]
+        newest = browser.get(f"/p/demo/api/errors/{group[0]}?dates=last_30_days").get_json()["newest"]
+        seen[who] = (ids.status_code, [one["person"] for one in newest])
+    assert seen == {"vic": (403, [None]), "lyn": (200, ["u1"])}
 
 
 def test_a_link_needs_no_signing_in_and_opens_nothing_else(place: Place) -> None:
@@ -96,3 +113,21 @@ def test_the_author_is_kept_and_the_menu_shows_what_one_may_see(place: Place) ->
     assert 'href="/p/demo/sql"' not in menus["vic"]
     assert 'href="/p/demo/sql"' in menus["adi"]
     assert 'href="/p/demo/explore"' in menus["vic"]
+
+
+def test_a_link_is_looked_up_alone_and_those_that_are_over_go(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = Documents(place.catalog)
+    links = Shares(documents)
+    over, share = links.make("demo", "b", days=1, author="a")
+    body = {"board": "b", "expires_at": "2020-01-01T00:00:00+00:00"}
+    name = documents.all("demo", KIND)[0].name
+    documents.put("demo", KIND, name, body, known=share.id)
+    kept, _ = links.make("demo", "b", days=None, author="a")
+    theirs, _ = links.make("other", "b", days=7, author="a")
+    assert len(documents.every(KIND)) == 2
+    monkeypatch.setattr(Documents, "every", lambda *_: pytest.fail("all links were read"))
+    assert links.opened(over) is None
+    assert [one and one.project for one in map(links.opened, (kept, theirs))] == ["demo", "other"]
+    assert links.opened("unknown") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import datetime
 from itertools import combinations
@@ -213,7 +214,7 @@ def test_a_duration_is_close_to_what_it_says(seconds: float) -> None:
     assert said == pytest.approx(seconds, rel=0.05, abs=0.001)
 
 
-@pytest.mark.parametrize("value", [True, None, "x", "", "1e", {}])
+@pytest.mark.parametrize("value", [True, None, "x", "", "1e", {}, "nan", "inf", math.inf, math.nan])
 def test_what_is_no_number(value: Any) -> None:
     assert number_of(value) is None
 
