@@ -82,6 +82,8 @@ SETTINGS = (
     Setting(
         "insight_memory_mb", 3072, "Memory that one trend, funnel or other question may use, in MB."
     ),
+    Setting("insight_timeout_s", 120.0, "Longest run of one query of such a question, in seconds."),
+    Setting("insight_at_once", 4, "Such queries that run at once, in one process; others wait."),
     Setting("sql_threads", 2, "Threads that one SQL query may use."),
     Setting("sql_max_bytes", 50 << 30, "Most that one SQL query may read, in bytes on disk."),
     Setting("sql_at_once", 4, "SQL queries of people that run at once, on this machine."),
@@ -157,6 +159,8 @@ class Settings:
     sql_max_rows: int
     sql_memory_mb: int
     insight_memory_mb: int
+    insight_timeout_s: float
+    insight_at_once: int
     sql_threads: int
     sql_max_bytes: int
     sql_at_once: int

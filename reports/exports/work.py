@@ -76,6 +76,8 @@ def environment(settings: Settings) -> dict[str, str]:
     ours = {s.variable: str(getattr(settings, s.name)) for s in SETTINGS}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     assert len(ours) == len(fields(settings))
+    # An export has the time of an export, whatever a page would wait for.
+    ours[f"{PREFIX}INSIGHT_TIMEOUT_S"] = str(settings.export_timeout_s)
     return kept | ours
 
 

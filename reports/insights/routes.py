@@ -19,7 +19,7 @@ from reports.insights.kinds import KINDS, ask
 from reports.insights.question import PeopleHidden, QuestionError
 from reports.insights.source import Source
 from reports.present import when
-from reports.warehouse.engine import QueryFailed
+from reports.warehouse.failed import Busy, QueryFailed
 from reports.warehouse.shown import plain
 
 bp = Blueprint("insights", __name__)
@@ -92,6 +92,8 @@ def answer(project: str, kind: str) -> ResponseReturnValue:
         return jsonify(message="the question is nested too deeply"), 400
     except PeopleHidden as error:
         return jsonify(message=str(error)), 403
+    except Busy as error:
+        return jsonify(message=str(error)), 429, {"Retry-After": "1"}
     except (QuestionError, QueryFailed) as error:
         return jsonify(message=str(error)), 400
     return jsonify(as_json(found))

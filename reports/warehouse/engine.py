@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -120,6 +121,7 @@ class Warehouse:
     ) -> None:
         self._settings, self._live, self.typed, self._zone = settings, live, typed, zone
         self._slots = Slots(settings.path("queries"), settings.sql_at_once, settings.sql_per_user)
+        self._questions = threading.BoundedSemaphore(settings.insight_at_once)
         self.files = WarehouseFiles(str(settings.path("archive")))
 
     def ask(
@@ -314,7 +316,15 @@ class Warehouse:
         started = time.monotonic()
         query = Admitted(sql, frozenset(tables), {})
         job = self._job(project, query, dict(parameters or {}), None, own=True, days=days)
-        found = read(replace(job.job, tables={**job.job.tables, **(extra or {})}))
+        wanted = replace(job.job, tables={**job.job.tables, **(extra or {})})
+        most_s = self._settings.insight_timeout_s
+        if not self._questions.acquire(timeout=most_s):
+            count = self._settings.insight_at_once
+            raise Busy(f"{count} questions are running already; try again in a moment")
+        try:
+            found = read(wanted, most_s)
+        finally:
+            self._questions.release()
         if isinstance(found, Failure):
             raise self._explained(found, query, own=True)
         return Columns(found, job.as_of, job.complete_until, time.monotonic() - started)

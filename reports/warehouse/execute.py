@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -80,12 +81,19 @@ def execute(job: Job, meter: Meter | None = None) -> Answer | Failure:
     )
 
 
-def read(job: Job) -> pa.Table | Failure:
+def read(job: Job, timeout_s: float) -> pa.Table | Failure:
     """Run it, here and now; all rows, as columns."""
-    # As a relation: what `execute` gives is copied once more on its way to columns.
-    return _connected(
-        job, lambda on: on.sql(job.sql, params=job.parameters).to_arrow_table(), Meter()
-    )
+
+    def columns(on: duckdb.DuckDBPyConnection) -> pa.Table:
+        ends = threading.Timer(timeout_s, on.interrupt)
+        ends.start()
+        try:
+            # As a relation: what `execute` gives is copied once more on its way to columns.
+            return on.sql(job.sql, params=job.parameters).to_arrow_table()
+        finally:
+            ends.cancel()
+
+    return _connected(job, columns, Meter())
 
 
 def _answer(
@@ -113,6 +121,8 @@ def _connected(
             return fetched(connection)
     except (duckdb.OutOfMemoryException, MemoryError):
         return Failure("memory")
+    except duckdb.InterruptException:
+        return Failure("time")
     except duckdb.IOException:  # its text names files, which are nobody's business
         return Failure("files")
     except (

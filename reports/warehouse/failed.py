@@ -44,9 +44,10 @@ def explained(
     """What an engine's failure means. directory: of the tables; own: it is a query of our own."""
     match failure.reason:
         case "time":
+            name = "insight_timeout_s" if own else "sql_timeout_s"
             return QueryFailed(
-                f"stopped after {settings.sql_timeout_s:g} s "
-                "(HEADWATER_SQL_TIMEOUT_S); narrow the time range or aggregate earlier"
+                f"stopped after {getattr(settings, name):g} s "
+                f"(HEADWATER_{name.upper()}); narrow the time range or aggregate earlier"
             )
         case "memory":
             name = "insight_memory_mb" if own else "sql_memory_mb"

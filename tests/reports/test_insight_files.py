@@ -48,9 +48,9 @@ def test_only_files_of_the_days_asked_for_are_there_to_be_read(
     ]
     seen: list[execute.Job] = []
 
-    def look(job: execute.Job) -> Any:
+    def look(job: execute.Job, most_s: float) -> Any:
         seen.append(job)
-        return execute.read(job)
+        return execute.read(job, most_s)
 
     monkeypatch.setattr(engine, "read", look)
     source.read(sql.format(*parts), bind)
@@ -76,9 +76,9 @@ def test_a_question_of_one_day_opens_little_of_a_long_archive(
     warehouse = Warehouse(world.settings(tmp_path), lambda _: pytest.fail("live was read"))
     seen: list[execute.Job] = []
 
-    def look(job: execute.Job) -> Any:
+    def look(job: execute.Job, most_s: float) -> Any:
         seen.append(job)
-        return execute.read(job)
+        return execute.read(job, most_s)
 
     monkeypatch.setattr(engine, "read", look)
     day = datetime.fromtimestamp(midnight / 1e6, UTC).date()

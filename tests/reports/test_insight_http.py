@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from reports.insights.kinds import KINDS, ask
 from reports.insights.question import Question, read
 from reports.insights.source import Source
 from reports.warehouse.engine import Warehouse
+from reports.warehouse.failed import QueryFailed
 from tests.reports import world
 from tests.reports.test_insight_base import THAT_DAY, ZONE, ids, source_on
 from tests.streams import NOON, event, order
@@ -96,3 +98,24 @@ def test_an_empty_warehouse_has_no_events(tmp_path: Path) -> None:
     source = source_on(empty)
     assert ids(source, Question(dates=THAT_DAY)) == []
     assert (source.as_of, source.complete_until, source.rolled_up_until()) == (None, None, None)
+
+
+def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    warehouse = world.app(tmp_path, insight_timeout_s=0.3).extensions["reports"].warehouse
+    started = time.monotonic()
+    with pytest.raises(QueryFailed, match=r"stopped after 0\.3 s \(HEADWATER_INSIGHT_TIMEOUT_S\)"):
+        warehouse.read(
+            "demo", "SELECT sum(a.range * b.range) FROM range(9999999) a, range(99999) b"
+        )
+    assert time.monotonic() - started < 20
+
+
+def test_so_many_at_once_and_the_next_is_told_to_wait(tmp_path: Path) -> None:
+    world.archive(tmp_path, [event("v", NOON)])
+    app = world.app(tmp_path, insight_at_once=1, insight_timeout_s=0.5)
+    warehouse = app.extensions["reports"].warehouse
+    with warehouse._questions:
+        busy = app.test_client().post("/p/demo/api/insights/trend", json={})
+    assert (busy.status_code, busy.headers["Retry-After"]) == (429, "1")
+    assert "1 questions are running already; try again in a moment" in busy.get_json()["message"]
+    assert app.test_client().post("/p/demo/api/insights/trend", json={}).status_code == 200
