@@ -20,7 +20,6 @@ _POINTS = 62  # a line of more places has no dots
 _FELT = 1_000  # values that one can point at on lines without dots
 _BEFORE = "Previous period"
 _SPOKEN = 10  # annotations that the description names
-_FEW_DAYS, _SPELLED_DAYS = 10, 200
 _PLAIN, _SERIES = "Value", "Series"  # titles of columns that name nothing
 _CELLS = 400  # a heatmap of more has no texts
 _TEXT_PX, _CELL_PX, _BESIDE_PX = 54, 14, 90  # least of a cell with and without text; names of rows
@@ -125,15 +124,6 @@ def _x(rows: Rows, *, banded: bool = False) -> Spec:
         axis["labelAngle"] = 0
         axis["labelExpr"] = f"utcFormat(datum.value, '{shape}')"
     return {"field": "x", "type": "ordinal", "sort": None, "axis": axis, **title}
-
-
-def _ticks(rows: Rows) -> Spec:
-    """Days by themselves where there are few; else what the drawing finds round."""
-    times = rows.values("x")
-    if not rows.is_by_day or len(set(times)) > _SPELLED_DAYS:
-        return {"format": _TIME_LABELS, "tickCount": 8}
-    few = len(set(times)) <= _FEW_DAYS
-    return {"format": "%d %b", "tickCount": "day" if few else 8}
 
 
 def _y(rows: Rows, **more: Any) -> Spec:

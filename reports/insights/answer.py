@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
@@ -87,4 +87,3 @@ class Answer:
     identity: str
     elapsed_s: float
     rows_read: int = 0
-    details: dict[str, Any] = field(default_factory=dict)

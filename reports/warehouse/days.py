@@ -103,19 +103,19 @@ def days_of(query: exp.Expr, name: str, column: str, parameters: Mapping[str, An
         select = table.find_ancestor(exp.Select)
         where = select.args.get("where") if select is not None else None
         days = Days()
-        for condition in _all_of(where.this) if where is not None else ():
+        for condition in must_all_hold(where.this) if where is not None else ():
             days = days.within(_bound(condition, column, table.alias_or_name, parameters))
         found = days if found is None else found.around(days)
     return found or Days()
 
 
-def _all_of(condition: exp.Expr) -> Iterable[exp.Expr]:
+def must_all_hold(condition: exp.Expr) -> Iterable[exp.Expr]:
     """Conditions that must all be met."""
     if isinstance(condition, exp.Paren):
-        yield from _all_of(condition.this)
+        yield from must_all_hold(condition.this)
     elif isinstance(condition, exp.And):
-        yield from _all_of(condition.left)
-        yield from _all_of(condition.right)
+        yield from must_all_hold(condition.left)
+        yield from must_all_hold(condition.right)
     else:
         yield condition
 

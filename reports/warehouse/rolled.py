@@ -14,6 +14,7 @@ from typing import Literal
 import sqlglot
 from sqlglot import exp
 
+from reports.warehouse.days import must_all_hold
 from schemas_avro import load
 from transforms.caps import OTHER
 
@@ -206,7 +207,7 @@ def _part(select: exp.Select, zone: str) -> _Part | None:
     part = _Part(table, zone)
     named = {one.alias.lower() for one in select.expressions if isinstance(one, exp.Alias)}
     where = select.args.get("where")
-    must = {id(one) for one in _all_of(where.this)} if where is not None else set()
+    must = {id(one) for one in must_all_hold(where.this)} if where is not None else set()
     inside: set[int] = set()
     for node in _nodes(select):  # outer ones first
         if id(node) in inside:
@@ -250,17 +251,6 @@ def _nodes(select: exp.Select) -> Iterator[exp.Expr]:
             for one in part if isinstance(part, list) else [part]:
                 if isinstance(one, exp.Expr):
                     yield from one.walk()
-
-
-def _all_of(condition: exp.Expr) -> Iterator[exp.Expr]:
-    """Conditions that must all be met."""
-    if isinstance(condition, exp.Paren):
-        yield from _all_of(condition.this)
-    elif isinstance(condition, exp.And):
-        yield from _all_of(condition.left)
-        yield from _all_of(condition.right)
-    else:
-        yield condition
 
 
 def _replace(part: _Part, select: exp.Select, table: ExactTable) -> None:
