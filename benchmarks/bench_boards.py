@@ -1,4 +1,4 @@
-"""Dashboards: panels on five years of daily numbers, the Overview page, 20 users at once.
+"""Dashboards: twelve trends over five years of daily numbers, the Overview page, 20 users at once.
 
 Everything is asked over HTTP of `python -m reports` in its own process. Nothing that was asked
 before is asked again while single panels are measured: each has days of its own.

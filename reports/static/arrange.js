@@ -9,7 +9,7 @@ import { parameters } from "/static/sql_parameters.js";
 
 const MOST_W = 12;
 const MOST_H = 8;
-const OF_BOARD = new Set(["first_day", "last_day"]); // parameters that the board gives
+const OF_BOARD = new Set(["first_day", "last_day", "time_zone"]); // parameters that the board gives
 let dragged;
 
 function move(board, from, to) {

@@ -25,7 +25,7 @@ _SAFE = (
     exp.DateTrunc, exp.TimestampTrunc, exp.Placeholder,
 )  # fmt: skip
 _KEEPS_DAY = (exp.Column, exp.Identifier, exp.Cast, exp.DataType, exp.AtTimeZone, exp.Literal,
-              exp.Paren)  # fmt: skip
+              exp.Paren, exp.Parameter, exp.Placeholder)  # fmt: skip
 # As text, times are ordered otherwise.
 _TIMES = {
     exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ,

@@ -45,6 +45,23 @@ def mend(node: exp.Expr) -> None:
             # Whole hours that passed, not how often the clock struck.
             unit = exp.Literal.string(node.text("unit").lower())
             _call(node, "DATE_SUB", [unit, node.expression, node.this])
+        case exp.TimestampTrunc() if node.text("unit").upper() == "HOUR" and node.args.get("zone"):
+            # An hour of India begins half an hour beside UTC's. Minutes of local time are taken
+            # off the instant, so that the hour that a clock strikes twice stays two.
+            zone = node.args["zone"]
+            local = exp.AtTimeZone(this=exp.to_identifier("_t"), zone=zone)
+            struck = exp.Anonymous(
+                this="DATE_TRUNC", expressions=[exp.Literal.string("hour"), local.copy()]
+            )
+            past = exp.Paren(this=exp.Sub(this=local, expression=struck))
+            begun = exp.Sub(this=exp.to_identifier("_t"), expression=past)
+            _in_lambda(node, node.this, begun)
+        case exp.Datetime() if isinstance(node.expression, exp.Parameter):
+            # There are no parameters of type TIME: it names a zone.
+            node.replace(exp.AtTimeZone(this=node.this, zone=node.expression))
+        case exp.Timestamp() if isinstance(node.args.get("zone"), exp.Parameter):
+            local = exp.Cast(this=node.this, to=exp.DataType.build("timestamp", dialect="duckdb"))
+            node.replace(exp.AtTimeZone(this=local, zone=node.args["zone"]))
         case exp.Format():
             _call(node, "PRINTF", [node.this, *node.expressions])
         case exp.DateAdd() | exp.DateSub():
@@ -65,6 +82,14 @@ def _wrap(node: exp.Expr, wrapper: exp.Expr) -> None:
     while isinstance(inner := wrapper.args.get("this"), exp.Expr):
         wrapper = inner
     wrapper.set("this", node)
+
+
+def _in_lambda(node: exp.Expr, value: exp.Expr, body: exp.Expr) -> None:
+    """Put `body` of a value, which it calls _t, in the node's place; the value stays one."""
+    function = exp.Lambda(this=body, expressions=[exp.to_identifier("_t")])
+    listed = exp.Anonymous(this="LIST_VALUE", expressions=[value])
+    mapped = exp.Anonymous(this="LIST_TRANSFORM", expressions=[listed, function])
+    _call(node, "LIST_EXTRACT", [mapped, exp.Literal.number(1)])
 
 
 def _call(node: exp.Expr, name: str, arguments: list[exp.Expr]) -> None:

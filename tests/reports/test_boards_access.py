@@ -71,9 +71,10 @@ def test_suggestions_and_errors_name_people_to_analysts_alone(place: Place) -> N
     for who in ("vic", "lyn"):
         browser = place.browser(who)
         ids = browser.get("/p/demo/api/vocabulary/values?property=user_id")
-        (group,) = browser.post("/p/demo/api/insights/errors", {"dates": "last_30_days"}).get_json()["rows"]
-        newest = browser.get(f"/p/demo/api/errors/{group[0]}?dates=last_30_days").get_json()["newest"]
-        seen[who] = (ids.status_code, [one["person"] for one in newest])
+        found = browser.post("/p/demo/api/insights/errors", {"dates": "last_30_days"}).get_json()
+        ((group, *_),) = found["rows"]
+        shown = browser.get(f"/p/demo/api/errors/{group}?dates=last_30_days").get_json()
+        seen[who] = (ids.status_code, [one["person"] for one in shown["newest"]])
     assert seen == {"vic": (403, [None]), "lyn": (200, ["u1"])}
 
 

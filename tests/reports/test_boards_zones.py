@@ -21,7 +21,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 SPRING, AUTUMN = date(2026, 3, 8), date(2026, 11, 1)
 HOURS = {SPRING: 23, AUTUMN: 25}
 HALF_HOUR_US = 1_800_000_000
-ASKED = [(day - timedelta(n), day + timedelta(n)) for day in HOURS for n in (0, 1)]
+ASKED = [(day - timedelta(n), day + timedelta(n)) for day in HOURS for n in (0, 1, 4)]
 
 
 def instants() -> list[int]:
@@ -82,7 +82,9 @@ def test_experiments_are_counted_by_days_of_the_site(
     client: FlaskClient, first: date, last: date
 ) -> None:
     people = Counter(str(there(at).date()) for at in instants())
-    wanted = {day: n for day, n in people.items() if str(first) <= day <= str(last)}
+    asked = [str(first + timedelta(n)) for n in range((last - first).days + 1)]
+    wanted = {day: people[day] for day in asked}
+    assert (0 in wanted.values()) == (len(asked) > 3), "days with nobody have a nought"
     by_day = {day: int(n) for day, _, n in rows(client, "experiments", 1, first, last)}
     assert by_day == wanted
     ((_, _, together, _, _),) = rows(client, "experiments", 3, first, last)

@@ -13,8 +13,9 @@ from reports.warehouse.execute import Answer, Failure, Job, execute
 
 
 def run(sql: str) -> Answer | Failure:
-    admitted = admit(sql, set())
-    return execute(Job(admitted.sql, (), (), (), {}, memory_mb=256, threads=1, max_rows=100))
+    admitted = admit(sql, set(), {"zone"})
+    given = {"zone": "Asia/Kolkata"} if admitted.parameters else {}
+    return execute(Job(admitted.sql, given, (), (), {}, memory_mb=256, threads=1, max_rows=100))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,20 @@ def run(sql: str) -> Answer | Failure:
         ("TIMESTAMP_TRUNC(TIMESTAMP '2024-06-30 23:30:00', DAY, 'Europe/London')",
          datetime(2024, 6, 30, 23, tzinfo=UTC)),
         ("DATE(TIMESTAMP '2024-06-30 23:30:00', 'Europe/London')", date(2024, 7, 1)),
+        # half an hour beside UTC's hours; and the hour that New York's clocks strike twice
+        ("TIMESTAMP_TRUNC(TIMESTAMP '2024-06-30 23:40:00', HOUR, 'Asia/Kolkata')",
+         datetime(2024, 6, 30, 23, 30, tzinfo=UTC)),
+        ("TIMESTAMP_TRUNC(TIMESTAMP '2024-06-30 23:20:00', HOUR, @zone)",
+         datetime(2024, 6, 30, 22, 30, tzinfo=UTC)),
+        ("TIMESTAMP_TRUNC(TIMESTAMP '2024-11-03 05:40:00', HOUR, 'America/New_York')",
+         datetime(2024, 11, 3, 5, tzinfo=UTC)),
+        ("TIMESTAMP_TRUNC(TIMESTAMP '2024-11-03 06:40:00', HOUR, 'America/New_York')",
+         datetime(2024, 11, 3, 6, tzinfo=UTC)),
+        ("DATETIME(TIMESTAMP '2024-06-30 23:30:00', @zone)", datetime(2024, 7, 1, 5)),
+        ("TIMESTAMP(DATE '2024-07-01', @zone)", datetime(2024, 6, 30, 18, 30, tzinfo=UTC)),
+        ("TIMESTAMP(DATETIME '2024-07-01 06:00:00', @zone)",
+         datetime(2024, 7, 1, 0, 30, tzinfo=UTC)),
+        ("EXTRACT(HOUR FROM TIMESTAMP '2024-06-30 23:30:00' AT TIME ZONE @zone)", 5),
         ("UNIX_MICROS(TIMESTAMP '2024-01-01')", 1_704_067_200_000_000),
         ("FORMAT_DATE('%Y-%m', DATE '2024-02-29')", "2024-02"),
         ("FORMAT('%d of %s', 5, 'x')", "5 of x"),
