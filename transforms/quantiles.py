@@ -96,6 +96,16 @@ def bucket(column: str) -> pl.Expr:
     return pl.when(value.abs() < SMALLEST).then(0).otherwise(number * sign).alias("bucket")
 
 
+def bucket_sql(value: str) -> str:
+    """The same in SQL as DuckDB reads it; null where there is no value."""
+    size = f"greatest(abs({value}), {SMALLEST!r})"
+    number = f"(ceil(ln({size}) / {_LOG_GAMMA!r})::BIGINT + {_OFFSET})"
+    return (
+        f"CASE WHEN {value} IS NULL THEN NULL WHEN abs({value}) < {SMALLEST!r} THEN 0 "
+        f"WHEN {value} > 0 THEN {number} ELSE -{number} END"
+    )
+
+
 def _middle(key: int) -> float:
     if key == 0:
         return 0.0

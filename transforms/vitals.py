@@ -45,17 +45,21 @@ VITALS = {
 SHARES = (0.5, 0.75, 0.9, 0.99)
 
 
-def by_group(rows: pl.DataFrame) -> dict[tuple[str, ...], Quantiles]:
-    """Sketch of the column `value` for each group of the other columns, which are texts.
+COUNTED = ("bucket", "n", "low", "high")  # values of a bucket of `transforms.quantiles`
 
-    Rows whose value is null, inf or NaN are left out.
+
+def by_group(rows: pl.DataFrame) -> dict[tuple[str, ...], Quantiles]:
+    """Sketch of each group of the columns that are not COUNTED, which are texts.
+
+    Rows without a bucket, whose events have no number, are left out.
     """
-    names = [name for name in rows.columns if name != "value"]
-    usable = rows.filter(pl.col("value").is_finite().fill_null(value=False))
-    return {
-        tuple(map(str, key)): Quantiles.of_series(part["value"])
-        for key, part in usable.partition_by(names, as_dict=True).items()
-    }
+    names = [name for name in rows.columns if name not in COUNTED]
+    found = {}
+    for key, part in rows.drop_nulls("bucket").partition_by(names, as_dict=True).items():
+        counts = dict(part.select("bucket", "n").iter_rows())
+        low, high = part.select(pl.min("low"), pl.max("high")).row(0)
+        found[tuple(map(str, key))] = Quantiles(counts, low, high)
+    return found
 
 
 def largest(found: Mapping[tuple[str, ...], Quantiles], most: int) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import polars as pl
-import pyarrow as pa
 
 from reports.insights.answer import Chart, Column, Table, Unit
 from reports.insights.filters import Bindings, expression, matches, number
@@ -15,7 +14,7 @@ from reports.insights.kinds import Kind, register
 from reports.insights.question import Question, QuestionError, Step
 from reports.insights.source import Source
 from reports.warehouse.execute import quoted
-from transforms.quantiles import RELATIVE_ERROR, Quantiles
+from transforms.quantiles import RELATIVE_ERROR, Quantiles, bucket_sql
 from transforms.vitals import SHARES, VITALS, by_group, largest
 
 Name = Literal["LCP", "INP", "CLS", "FCP", "TTFB"]
@@ -79,18 +78,14 @@ def answer_vitals(question: Vitals, source: Source) -> Table:
     names: list[str] = [question.vital] if question.vital else list(VITALS)
     events = source.events(question, bind)
     # One map a page view, so that one scan looks at its text for all vitals.
-    found = source.read(
-        f"""SELECT {_key(question.by, source)} AS key, unnest(map_keys(v)) AS vital,
+    values = f"""SELECT {_key(question.by, source)} AS key, unnest(map_keys(v)) AS vital,
           unnest(map_values(v)) AS value
         FROM (
           SELECT e.*, MAP {{{_map(names)}}} AS v
           FROM {events} AS e
           WHERE e.type = 'track' AND list_contains({bind.add(list(_EVENTS))}, e.name)
-        ) AS e""",
-        bind,
-    )
-    rows = _frame(found, ["key", "vital"])
-    sketches = by_group(rows)
+        ) AS e"""
+    sketches = by_group(_counted(source, values, ["key", "vital"], bind))
     titled = Column("vital", "Vital", "label")
     table = []
     for key, name, values_ in _listed(sketches, question.by, question.rows, question.least, names):
@@ -128,18 +123,15 @@ def answer_timings(question: Timings, source: Source) -> Table:
     else:
         key = _key(question.by, source)
     events = source.events(question, bind)
-    found = source.read(
-        f"""SELECT {key} AS key, {number(question.property)} AS value
-        FROM {events} AS e WHERE {matches(question.event, bind)}""",
-        bind,
-    )
-    rows = _frame(found, ["key"])
+    values = f"""SELECT {key} AS key, {number(question.property)} AS value
+        FROM {events} AS e WHERE {matches(question.event, bind)}"""
+    rows = _counted(source, values, ["key"], bind)
     sketches = by_group(rows)
     by: By = "all" if question.breakdown else question.by
     title = Column("key", question.breakdown, "label") if question.breakdown else _key_column(by)
     kept = _ordered(sketches, by, question.rows, question.least)
     table = [(key, *_read_out(sketches[(key,)]), sketches[(key,)].count) for key in kept]
-    missing = rows["value"].null_count()
+    missing = rows.filter(pl.col("bucket").is_null())["n"].sum()
     notes = [_BOUND]
     if missing:
         notes.append(f"{missing:,} events have no number in {question.property} and are left out.")
@@ -188,10 +180,20 @@ def _key_column(by: By) -> Column:
     return Column("key", _TITLES[by], "time" if by == "day" else "label")
 
 
-def _frame(found: pa.Table, names: list[str]) -> pl.DataFrame:
+def _counted(source: Source, values: str, names: list[str], bind: Bindings) -> pl.DataFrame:
+    """How many values lie in each bucket of each group: what comes in is small, however many.
+
+    values: SQL with the names and `value`; events without a number have no bucket.
+    """
+    found = source.read(
+        f"""SELECT {", ".join(f"{name}::VARCHAR AS {name}" for name in names)},
+          {bucket_sql("value")} AS bucket, count(*) AS n, min(value) AS low, max(value) AS high
+        FROM ({values}) GROUP BY ALL""",
+        bind,
+    )
     frame = pl.from_arrow(found)
     assert isinstance(frame, pl.DataFrame)
-    return frame.select(*(pl.col(n).cast(pl.String) for n in names), pl.col("value"))
+    return frame
 
 
 def _ordered(found: dict[tuple[str, ...], Quantiles], by: By, most: int, least: int) -> list[str]:

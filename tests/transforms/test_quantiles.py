@@ -6,13 +6,14 @@ import math
 import random
 from functools import reduce
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.quantiles import GAMMA, RELATIVE_ERROR, SMALLEST, Quantiles
+from transforms.quantiles import GAMMA, RELATIVE_ERROR, SMALLEST, Quantiles, bucket, bucket_sql
 from transforms.vitals import SHARES, VITALS, by_group, largest
 
 VALUES = st.floats(-1e12, 1e12).filter(lambda v: v == 0 or abs(v) > SMALLEST)
@@ -114,15 +115,28 @@ def test_ratings_are_those_of_web_dev(name: str, good: float, middling: float, p
     assert vital.rated(poor) == "poor"
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_sql_finds_the_same_buckets(values: list[float]) -> None:
+    """But where a value lies on the border of two, which logarithms may round either way."""
+    frame = pl.DataFrame({"value": pl.Series(values, dtype=pl.Float64)})
+    found = duckdb.sql(f"SELECT {bucket_sql('value')} FROM frame").fetchall()
+    for (there,), here in zip(found, frame.select(bucket("value"))["bucket"], strict=True):
+        assert abs(there - here) <= 1
+
+
 def test_groups_leave_out_what_is_no_number() -> None:
     rows = pl.DataFrame(
         {
-            "key": ["/a", "/a", "/a", "/b", "/b"],
-            "vital": ["LCP", "LCP", "CLS", "LCP", "LCP"],
-            "value": [100.0, 300.0, 0.0, math.nan, None],
+            "key": ["/a", "/a", "/a", "/b"],
+            "vital": ["LCP", "LCP", "CLS", "LCP"],
+            "bucket": [2500, 2600, 0, None],
+            "n": [1, 1, 1, 2],
+            "low": [100.0, 300.0, 0.0, None],
+            "high": [100.0, 300.0, 0.0, None],
         }
     )
     found = by_group(rows)
     assert {key: one.count for key, one in found.items()} == {("/a", "LCP"): 2, ("/a", "CLS"): 1}
+    assert (found["/a", "LCP"].low, found["/a", "LCP"].high) == (100, 300)
     assert found["/a", "CLS"].at(0.75) == 0
     assert largest(found, 5) == ["/a"]
