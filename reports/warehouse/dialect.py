@@ -60,8 +60,8 @@ def mend(node: exp.Expr) -> None:
             # There are no parameters of type TIME: it names a zone.
             node.replace(exp.AtTimeZone(this=node.this, zone=node.expression))
         case exp.Timestamp() if isinstance(node.args.get("zone"), exp.Parameter):
-            local = exp.Cast(this=node.this, to=exp.DataType.build("timestamp", dialect="duckdb"))
-            node.replace(exp.AtTimeZone(this=local, zone=node.args["zone"]))
+            at = exp.Cast(this=node.this, to=exp.DataType.build("timestamp", dialect="duckdb"))
+            node.replace(exp.AtTimeZone(this=at, zone=node.args["zone"]))
         case exp.Format():
             _call(node, "PRINTF", [node.this, *node.expressions])
         case exp.DateAdd() | exp.DateSub():

@@ -89,7 +89,8 @@ def read(job: Job, timeout_s: float) -> pa.Table | Failure:
         ends.start()
         try:
             # As a relation: what `execute` gives is copied once more on its way to columns.
-            return on.sql(job.sql, params=job.parameters).to_arrow_table()
+            found: pa.Table = on.sql(job.sql, params=job.parameters).to_arrow_table()
+            return found
         finally:
             ends.cancel()
 
