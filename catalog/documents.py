@@ -98,6 +98,11 @@ class Documents:
         found = self._read(self._of(project, kind).where(SavedDocument.name == name))
         return found[0] if found else None
 
+    def named_anywhere(self, kind: str, name: str) -> list[Document]:
+        """Those of a name in all projects: where the name tells nobody which one it is of."""
+        query = select(SavedDocument, Project.slug).join(Project)
+        return self._read(query.where(SavedDocument.kind == kind, SavedDocument.name == name))
+
     def get(self, project: str, kind: str, known: str) -> Document | None:
         """The one with an id."""
         found = self._read(self._of(project, kind).where(SavedDocument.id == known))

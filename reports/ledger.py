@@ -173,10 +173,12 @@ class Books:
         """By project."""
         paths = self._warehouse.of(EVENTS).paths
         new = [path for path in paths if path not in self._archived]
-        self._archived.update({path: {} for path in new})  # a file without rows is in no group
+        # Known only once all of them are read. A file without rows is in no group.
+        read: dict[str, dict[str, _Held]] = {path: {} for path in new}
         for path, project, rows, imported, until in _query("ledger_archive", new):
-            self._archived[path][project] = _Held(rows, imported, until)
-        self._archived = {path: self._archived[path] for path in paths}
+            read[path][project] = _Held(rows, imported, until)
+        known = self._archived | read
+        self._archived = {path: known[path] for path in paths}
         found: dict[str, _Held] = {}
         for by_project in self._archived.values():
             for project, held in by_project.items():

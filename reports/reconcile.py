@@ -33,6 +33,7 @@ from transforms.revenue import MONEY, PLACE, repeated_orders, settled
 
 bp = Blueprint("reconcile", __name__)
 _MAX_BYTES = 64 << 20
+_YEARS = range(1970, 2201)  # times are microseconds since the first
 _SHOWN = 500  # differences on the page; the CSV has all
 _AMOUNTS = ("gross", "refunds", "ledger_gross", "ledger_refunds")
 
@@ -97,6 +98,9 @@ def _days(ledger: Ledger) -> tuple[date, date]:
         raise LedgerError("the ledger has no dates; say first and last, the days that it covers")
     if first > last:
         raise LedgerError(f"first={first} lies after last={last}")
+    for name, day in (("first", first), ("last", last)):  # said, or the ledger's own
+        if day.year not in _YEARS:
+            raise LedgerError(f"{name}={day}: years {_YEARS[0]} to {_YEARS[-1]}")
     return first, last
 
 

@@ -111,6 +111,7 @@ def set_role(project: str) -> ResponseReturnValue:
 
     With "invite": true, somebody who is not known is made a user: 201 with a link to set a
     password. Who is known only gets the role, and no link: that is for admins of everything.
+    A token changes roles, and makes no users.
     """
     _there(project)
     given, users = sent(), access().users
@@ -121,6 +122,8 @@ def set_role(project: str) -> ResponseReturnValue:
         email = field(given, "email")
         known = any(one.email == email.strip().lower() for one in users.all())
         if not known and flag(given, "invite") and role is not None:
+            if caller().token is not None:  # the link opens an account, which outlives the token
+                abort(403, "A token cannot invite anybody; sign in to do it.")
             made = users.add(email, name=field(given, "name", ""))
             record("user.add", made.email)
             users.set_role(email, project, role)

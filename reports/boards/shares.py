@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 from catalog.documents import Document, Documents
+from catalog.store import CatalogError
 
 KIND = "board_share"
 MOST_DAYS = 3660
@@ -25,6 +27,11 @@ class Share:
     created_at: datetime
     expires_at: datetime | None
 
+    @property
+    def is_over(self) -> bool:
+        """It opens nothing any more."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
 
 class Shares:
     """The links of all projects. Kept is a hash of each link's secret, never the secret."""
@@ -33,7 +40,14 @@ class Shares:
         self._documents = documents
 
     def make(self, project: str, board: str, *, days: int | None, author: str) -> tuple[str, Share]:
-        """A new link's token, which can be read only now. days: it ends by itself after these."""
+        """A new link's token, which can be read only now. days: it ends by itself after these.
+
+        Links of the project that are over go.
+        """
+        for one in map(_share, self._documents.all(project, KIND)):
+            if one.is_over:
+                with suppress(CatalogError):  # somebody else takes it away
+                    self.revoke(project, one.id)
         token = secrets.token_urlsafe(32)
         ends = None if days is None else (datetime.now(UTC) + timedelta(days)).isoformat()
         body = {"board": board, "expires_at": ends}
@@ -46,12 +60,8 @@ class Shares:
 
     def opened(self, token: str) -> Share | None:
         """What a token opens; None for one that is unknown, taken back or over."""
-        name = _hash(token)
-        found = next((one for one in self._documents.every(KIND) if one.name == name), None)
-        share = found and _share(found)
-        if not share or (share.expires_at and share.expires_at <= datetime.now(UTC)):
-            return None
-        return share
+        found = map(_share, self._documents.named_anywhere(KIND, _hash(token)))
+        return next((share for share in found if not share.is_over), None)
 
     def revoke(self, project: str, share: str) -> None:
         """Take it back. Raises CatalogError where there is none."""

@@ -36,6 +36,8 @@ KIND = "cohort"
 REUSED_US = 60_000_000  # a result this young is used again, though events came since
 _KEPT_S = 86_400  # what belongs to no saved cohort: previews, and lists not used yet
 _STATE = b"headwater.cohort"
+_DRAFT = ".tmp"
+_UNREADABLE = (FileNotFoundError, KeyError, TypeError, pa.ArrowInvalid)
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,7 @@ class Cohorts:
 
     def state(self, project: str, definition: Definition) -> State | None:
         """What was worked out last, however long ago."""
-        found = _read(self._path(project, _digest(definition)))
-        return found.state if found else None
+        return _state(self._path(project, _digest(definition)))
 
     def members(self, project: str, definition: Definition, *, anew: bool = False) -> Members:
         """Worked out, or remembered from the same events, or for less than a minute.
@@ -236,14 +237,18 @@ class Cohorts:
             return self._locks.setdefault(name, threading.Lock())
 
     def _tidy(self, project: str) -> None:
-        """Forget results and lists that no saved cohort has, when they are a day old."""
+        """Forget results and lists that no saved cohort has, when they are a day old.
+
+        So are drafts of writers that were killed.
+        """
         kept = set()
         for saved in self.documents.all(project, KIND):
             definition = read(saved.body)
             kept.add(_digest(definition))
             lists = (leaf for leaf in leaves_of(definition.rule) if isinstance(leaf, Upload))
             kept.update(f"list-{leaf.list}" for leaf in lists)
-        for path in (self._directory / project).glob("*.parquet"):
+        below = self._directory / project
+        for path in (*below.glob("*.parquet"), *below.glob(f"*{_DRAFT}")):
             try:
                 if path.stem not in kept and time.time() - path.stat().st_mtime > _KEPT_S:
                     path.unlink()
@@ -263,13 +268,20 @@ def _packed(made: Members) -> pa.Table:
     return table.replace_schema_metadata({_STATE: json.dumps(asdict(made.state)).encode()})
 
 
+def _state(path: Path) -> State | None:
+    """What lies there, without the people; None for nothing, and for an older version's."""
+    try:
+        return _said(pq.read_schema(path))
+    except _UNREADABLE:
+        return None
+
+
 def _read(path: Path) -> Members | None:
     """What lies there; None for nothing, and for what an older version wrote."""
     try:
         table = pq.read_table(path)
-        said = json.loads((table.schema.metadata or {})[_STATE])
-        state = State(**{**said, "remarks": tuple(said["remarks"])})
-    except (FileNotFoundError, KeyError, TypeError, pa.ArrowInvalid):
+        state = _said(table.schema)
+    except _UNREADABLE:
         return None
     table = table.replace_schema_metadata(None)
     own = table["own"]
@@ -277,10 +289,16 @@ def _read(path: Path) -> Members | None:
     return Members(state, people, table.filter(pc.invert(own)).select(["person"]))
 
 
+def _said(schema: pa.Schema) -> State:
+    """Raises KeyError, TypeError for what an older version wrote."""
+    said = json.loads((schema.metadata or {})[_STATE])
+    return State(**{**said, "remarks": tuple(said["remarks"])})
+
+
 def _write(path: Path, table: pa.Table) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=_DRAFT)
     os.close(handle)
     try:
         pq.write_table(table, name, compression="zstd")

@@ -29,6 +29,8 @@ _CHILD = "from reports.exports.apart import main; main()"
 _ORPHAN_S = 5  # how much longer than allowed it may go on when nobody is there to stop it
 _BATCH_ROWS = 16_384
 _WHOLE = "whole"
+# Of a failure: it must fit into the pipe, 64 KiB, for it is read only when the child has ended.
+_MOST_TEXT = 8_192
 
 
 class Stream:
@@ -151,4 +153,4 @@ def _failure(error: Exception) -> Failure:
     # Its text names files, which are nobody's business.
     if isinstance(error, duckdb.IOException) or "IO Error" in text:
         return Failure("files")
-    return Failure("query", text)
+    return Failure("query", text[:_MOST_TEXT])

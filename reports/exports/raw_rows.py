@@ -11,11 +11,15 @@ import duckdb
 
 from reports.exports.cells import Column, name_sql
 from reports.insights.question import days_of, span_us
+from reports.warehouse.days import ALL, Days, parts_within
 from reports.warehouse.erased import IS_ERASED, TABLE, erased, ids_sql
 from reports.warehouse.execute import quoted
 from reports.warehouse.files import WarehouseFiles
 from reports.warehouse.views import TABLES, view
 from schemas_avro import load
+from transforms.grid import DAY_US
+
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class RawRows:
     def __init__(self, wanted: Raw, files: WarehouseFiles, suppressed: Set[bytes]) -> None:
         self._wanted, self._suppressed = wanted, suppressed
         self._table = TABLES[wanted.table]
-        self._view = view(wanted.table, files, wanted.project)
+        self._days, self._parts = self._wanted_days(), files.of(self._table).days
+        self._view = view(wanted.table, files, wanted.project, self._days)
         self._erased = 0
 
     @property
@@ -66,13 +71,26 @@ class RawRows:
         engine.execute(f"CREATE VIEW wanted AS SELECT {columns} FROM {source} WHERE {kept}")
         return "wanted"
 
+    def _wanted_days(self) -> Days:
+        """Of the files that can have rows of the dates."""
+        if not self._wanted.dates:
+            return ALL
+        first, last = days_of(self._wanted.dates, self._wanted.today)
+        if self._is_by_date():  # a day of the project, not of UTC
+            return Days((first - _EPOCH).days, (last - _EPOCH).days)
+        start, end = span_us((first, last), self._wanted.zone)
+        return Days(start // DAY_US, (end - 1) // DAY_US)
+
+    def _is_by_date(self) -> bool:
+        kinds = {f.name: f.kind for f in load(self._table.record).fields}
+        return kinds[self._table.day_of] == "date"
+
     def _within(self) -> str:
         column, wanted = self._table.day_of, self._wanted
         if not wanted.dates:
             return "true"
         first, last = days_of(wanted.dates, wanted.today)
-        kinds = {f.name: f.kind for f in load(self._table.record).fields}
-        if kinds[column] == "date":
+        if self._is_by_date():
             return f"{column} BETWEEN DATE '{first}' AND DATE '{last}'"
         start, end = span_us((first, last), wanted.zone)
         at = "make_timestamptz"
@@ -89,8 +107,11 @@ class RawRows:
         if self._wanted.table != "events":
             return {}
         stored = 0
-        if self._view.stored:
-            listed = ", ".join(map(quoted, self._view.stored))
+        near = set(parts_within(self._table, self._parts, self._days))
+        # A file that came between the two looks is read, whatever it is of.
+        paths = [p for p in self._view.stored if p in near or p not in self._parts]
+        if paths:
+            listed = ", ".join(map(quoted, paths))
             stored = _number(
                 engine,
                 f"SELECT count(*) FROM read_parquet([{listed}], union_by_name = true, "

@@ -19,6 +19,7 @@ from transforms.grid import day_span_us
 
 PAGE_ROWS = 50
 STATES = ("open", "refused again", "returned", "suppressed")
+_YEARS = range(1970, 2201)  # times are microseconds since the first
 _SHOWN = 200  # characters of an original in the list
 _MOST_TEXT, _MOST_HEX = 64 << 10, 4 << 10  # of one letter on its page, in characters and bytes
 
@@ -65,9 +66,12 @@ class Chosen:
 def _day(given: Mapping[str, str], name: str) -> date | None:
     text = given.get(name, "")
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text) if text else None
     except ValueError:
         raise LetterError(f"{name}={text!r} is no day; write it as 2026-01-31") from None
+    if day and day.year not in _YEARS:
+        raise LetterError(f"{name}={text!r}: years {_YEARS[0]} to {_YEARS[-1]}")
+    return day
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
@@ -34,7 +35,7 @@ from transforms.mapping import MappingError
 
 State = Literal["running", "done", "failed"]
 MOST_EDITS = 100_000  # characters
-KEPT = 50  # finished ones of a project
+KEPT = 50  # of a project; those that run stay beyond it
 _MOST_OUTPUT = 200_000  # bytes shown, from the end
 _PREVIEW = re.compile(r"^(\w+): ([\d,]+) letters, ([\d,]+) would pass now$", re.MULTILINE)
 _RESULT = re.compile(
@@ -162,8 +163,9 @@ class Replays:
 
     def _forget_old(self, project: str) -> None:
         for place in self._places(project)[KEPT:]:
-            if (place / "done.json").exists():
-                shutil.rmtree(place, ignore_errors=True)
+            with suppress(FileNotFoundError):  # somebody else removes it
+                if not _is_alive(place):  # it ended, or was killed
+                    shutil.rmtree(place, ignore_errors=True)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

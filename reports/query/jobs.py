@@ -86,6 +86,7 @@ class Jobs:
 
     def __init__(self, warehouse: Warehouse, directory: Path, timeout_s: float) -> None:
         self._warehouse, self._directory, self._timeout_s = warehouse, directory, timeout_s
+        self._sweep()
 
     def start(
         self,
@@ -103,7 +104,7 @@ class Jobs:
         made = self._warehouse.prepare(project, sql, parameters)
         slot = self._warehouse.slot(user)
         try:
-            self._sweep(project)
+            self._sweep()
             here = os.getpid()
             job = Job(
                 id=secrets.token_urlsafe(16),
@@ -232,10 +233,15 @@ class Jobs:
     def _is_over(job: Job) -> bool:
         return job.ended is not None and time.time() > job.ended + KEPT_S
 
-    def _sweep(self, project: str) -> None:
+    def _sweep(self) -> None:
+        """Forget what is too old of all projects: of a quiet one nobody else would."""
+        for project in self._directory.glob("*/"):
+            self._sweep_project(project)
+
+    def _sweep_project(self, directory: Path) -> None:
         """Forget results that are too old, and the oldest where there are too many."""
         found = []
-        for path in (self._directory / project).glob("*/job.json"):
+        for path in directory.glob("*/job.json"):
             try:
                 job = msgspec.json.decode(path.read_bytes(), type=Job)
             except (OSError, msgspec.DecodeError):  # somebody else sweeps as well

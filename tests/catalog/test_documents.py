@@ -37,6 +37,8 @@ def test_a_kind_and_a_project_see_only_their_own(shelf: Documents) -> None:
     theirs = shelf.put("other", "query", "a", 3)
     assert [d.body for d in shelf.all("demo", "query")] == [1]
     assert sorted(d.body for d in shelf.every("query")) == [1, 3]
+    assert sorted(d.body for d in shelf.named_anywhere("query", "a")) == [1, 3]
+    assert shelf.named_anywhere("query", "b") == []
     assert shelf.get("demo", "query", theirs.id) is None
     for project, kind, known in (("other", "query", mine.id), ("demo", "cohort", mine.id)):
         with pytest.raises(CatalogError, match="no "):

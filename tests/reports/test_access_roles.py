@@ -101,6 +101,22 @@ def test_an_admin_of_a_project_cannot_take_over_somebody_with_an_invitation(here
     assert here.access.users.get("new@example.org").roles == {"demo": "viewer"}
 
 
+def test_a_token_gives_roles_and_opens_no_account(here: Place) -> None:
+    head = bearer(here.token("adi", "admin"))
+    nobody = here.nobody()
+    wish = {"email": "new@example.org", "role": "viewer", "invite": True}
+    answer = nobody.put("/p/demo/api/people", json=wish, headers=head)
+    assert answer.status_code == 403
+    assert "A token cannot invite anybody" in answer.get_json()["message"]
+    assert "new@example.org" not in [one.email for one in here.access.users.all()]
+    for known in ({"invite": True}, {}):
+        wish = {"email": email("eve"), "role": "viewer", **known}
+        answer = nobody.put("/p/demo/api/people", json=wish, headers=head)
+        assert answer.status_code == 200
+        assert "link" not in answer.get_json()
+    assert here.access.users.get(email("eve")).roles["demo"] == "viewer"
+
+
 @pytest.mark.parametrize("name", ["vic", "lyn", "nob", "eve"])
 def test_who_is_no_admin_changes_nobodys_role(here: Place, name: str) -> None:
     browser, expected = here.browser(name), 404 if name in {"nob", "eve"} else 403

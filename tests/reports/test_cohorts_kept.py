@@ -322,3 +322,20 @@ def test_a_query_of_a_cohort_is_one_of_its_persons(app: Flask, tmp_path: Path) -
     finally:
         slot.give_back()
     assert few.test_client().post(f"{ROOT}/preview", json=preview).get_json()["size"] == 3
+
+
+def test_a_size_is_known_without_its_people_and_drafts_of_the_killed_go(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = save(client)
+    assert client.get(f"{ROOT}/{made['id']}").get_json()["size"] == 2
+    below = tmp_path / "cohorts" / "demo"
+    old, young = below / "old.tmp", below / "young.tmp"
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (1, time.time() - 86_401))
+    with monkeypatch.context() as without:
+        without.setattr(shelf.pq, "read_table", lambda path: pytest.fail("people were read"))
+        assert [one["size"] for one in client.get(ROOT).get_json()["cohorts"]] == [2]
+    save(client, "Others", {"rule": {"is": "not", "of": CARTS["rule"]}})
+    assert (old.exists(), young.exists()) == (False, True)

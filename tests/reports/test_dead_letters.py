@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from flask.testing import FlaskClient
 from beam_pipelines.connectors.warehouse import Warehouse
 from catalog.settings import read
 from collector.protocols import native
+from reports.health import replays
 from reports.health.letters import hex_dump
 from reports.health.replays import previewed, replayed
 from schemas_avro.tables import EVENTS
@@ -112,7 +114,7 @@ def test_days_are_those_of_utc(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "query",
     ["?reason=none", "?state=x", "?page=0", "?page=-1", "?page=x", "?page=99999999999999999999",
-     "?from=soon", "?from=2026-02-02&to=2026-02-01"],
+     "?from=soon", "?from=2026-02-02&to=2026-02-01", "?to=9999-12-31", "?from=0001-01-01"],
 )  # fmt: skip
 def test_a_wrong_question_is_refused_with_its_name(client: FlaskClient, query: str) -> None:
     for address in ("/p/demo/api/dead-letters", "/p/demo/dead-letters"):
@@ -258,6 +260,26 @@ def test_a_process_that_was_killed_is_a_failure(data: Path) -> None:
     found = world.app(data).test_client().get(f"/p/demo/api/replays/{place.name}").get_json()
     assert found["state"] == "failed"
     assert "was killed" in found["output"]
+
+
+def test_old_ones_go_also_those_that_were_killed_and_none_that_lives(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "KEPT", 2)
+    asked = {"command": [], "flags": [], "is_preview": True, "author": "a",
+             "started_at": 1}  # fmt: skip
+    places = [data / "replays" / "demo" / f"{n:016d}-00" for n in range(1, 6)]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "job.json").write_text(json.dumps(asked))
+    (places[0] / "done.json").write_text('{"exit_code": 0}')
+    with (places[1] / "alive").open("a") as alive:
+        flock(alive, LOCK_EX)
+        client = world.app(data).test_client()
+        id_ = start(client)
+        # The new one and the newest of the old; of the rest what a process holds.
+        assert [place for place in places if place.exists()] == [places[1], places[4]]
+    ended(client, id_)
 
 
 def test_what_the_job_prints_is_read() -> None:

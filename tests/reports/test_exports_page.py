@@ -17,7 +17,7 @@ from tests.reports import exports_world
 from tests.reports.browsing import fits, serving
 
 pytestmark = pytest.mark.browser
-ANSWERS = ("400",)
+ANSWERS = ("400", "409")
 expect.set_options(timeout=20_000)
 SLOW = (
     "SELECT a.event_id, b.name FROM events a, events b, events c, events d WHERE a.event_id > 'e2'"

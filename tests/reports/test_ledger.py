@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -206,6 +207,18 @@ def test_what_was_read_is_not_read_again(
     assert frames[0] == before
     assert [len(paths) for paths in files[1:]] == [1]
     assert (found.accepted, found.archived) == (6, 3)
+
+
+def test_a_read_that_failed_hides_nothing_from_the_next_one(
+    tmp_path: Path, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.archive(tmp_path, [event("a", NOON), event("b", NOON)])
+    with monkeypatch.context() as broken:
+        broken.setitem(ledger._SQL, "ledger_archive", "SELECT error('no') FROM range(1) -- {files}")
+        with pytest.raises(duckdb.Error):
+            books.read()
+    assert books.read() == fresh(tmp_path)
+    assert books.read().archived == 2
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -237,6 +237,28 @@ def test_results_expire_and_the_oldest_make_room(client: FlaskClient, tmp_path: 
     ended(client, newest)
 
 
+def test_old_results_of_a_quiet_project_go_too(client: FlaskClient, tmp_path: Path) -> None:
+    directory = tmp_path / "queries" / "jobs"
+    job = ended(client, start(client, "SELECT 1"))
+    held = msgspec.json.decode((directory / "demo" / job["id"] / "job.json").read_bytes(), type=Job)
+    assert held.ended is not None
+
+    def left_behind() -> Path:
+        old = msgspec.structs.replace(held, project="other", ended=held.ended - KEPT_S - 1)
+        place = directory / "other" / ("o" * 22)
+        place.mkdir(parents=True)
+        (place / "job.json").write_bytes(msgspec.json.encode(old))
+        return place
+
+    place = left_behind()
+    ended(client, start(client, "SELECT 1"))
+    assert not place.exists()
+    place = left_behind()
+    world.app(tmp_path)  # as it starts
+    assert not place.exists()
+    assert look(client, job)["state"] == "done"
+
+
 @pytest.mark.parametrize("name", ["x", "../demo", "%2e%2e", "a" * 22, "..%2f..%2fcatalog.db"])
 def test_what_is_no_job_is_not_there(client: FlaskClient, name: str) -> None:
     for path in (name, f"{name}/rows", f"{name}/result.csv"):

@@ -113,6 +113,9 @@ def test_all_differences_as_a_file_that_runs_nothing(client):
         (LEDGER, "?first=soon", "first='soon' is no day"),
         (LEDGER, "?first=2026-09-30", "lies after last"),
         (LEDGER, "?currency=POUND", "currency='POUND' is unknown"),
+        (LEDGER, "?last=9999-12-31", "last=9999-12-31: years 1970 to 2200"),
+        (LEDGER.replace("2026-09-22", "9999-12-31"), "", "last=9999-12-31: years 1970 to 2200"),
+        (LEDGER, "?first=0001-01-02", "first=0001-01-02: years 1970 to 2200"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(client, text, query, message):
