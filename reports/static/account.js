@@ -1,7 +1,6 @@
 // One's own account: makes and revokes tokens, changes the password, signs browsers out.
 import { post, remove } from "/static/api.js";
-
-const $ = (id) => document.getElementById(id);
+import { $ } from "/static/dom.js";
 
 // Does something; what goes wrong is said at the top of the page.
 async function attempt(action) {

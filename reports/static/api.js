@@ -9,6 +9,18 @@ export class Problem extends Error {
   }
 }
 
+// What the server said. Of a refusal nothing but its number is needed; of all else every byte.
+async function read(answer) {
+  if (answer.status === 204) return {};
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    if (!answer.ok) return {};
+    throw new Problem("The report server's answer is broken or breaks off; try again.");
+  }
+}
+
 async function ask(method, url, body, signal) {
   const headers = { accept: "application/json" };
   if (method !== "GET") headers["x-csrf-token"] = token;
@@ -20,7 +32,7 @@ async function ask(method, url, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Problem("No answer from the report server; is it running?");
   }
-  const found = await answer.json().catch(() => ({}));
+  const found = await read(answer);
   if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   if (!answer.ok) throw new Problem(found.message ?? `The server answered ${answer.status}.`, found);
   return found;

@@ -18,7 +18,10 @@ function vega() {
     };
     document.head.append(script);
   });
-  themes ??= fetch("/charts/themes.json").then((answer) => answer.json());
+  themes ??= fetch("/charts/themes.json").then((answer) => answer.ok ? answer.json() : Promise.reject()).catch(() => {
+    themes = undefined;
+    throw new Error("The colours of charts did not load; load the page anew. The table has all values.");
+  });
   return Promise.all([libraries, themes]);
 }
 

@@ -1,7 +1,6 @@
 // People of everything, and of a project: invite, give roles, disable, remove.
 import { post, put, remove } from "/static/api.js";
-
-const $ = (id) => document.getElementById(id);
+import { $ } from "/static/dom.js";
 
 // Does something; what goes wrong is said at the top, and fields show again what holds.
 async function attempt(action) {

@@ -1,7 +1,7 @@
 // Sets a password with the secret behind the # of a link, which no server ever sees in an address.
 import { post } from "/static/api.js";
+import { $ } from "/static/dom.js";
 
-const $ = (id) => document.getElementById(id);
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname); // not for whoever looks over a shoulder, or back
 

@@ -15,9 +15,13 @@ function ask(panel, i) {
   return fill(panel.querySelector(".inside"), () => get(`/share/${token}/panels/${i}`), { title, h: Number(panel.dataset.h) });
 }
 
-const all = (wanted) => panels.forEach((panel, i) => wanted(panel) && !document.hidden && ask(panel, i));
+const all = (wanted) => panels.forEach((panel, i) => wanted(panel) && ask(panel, i));
+const again = (wanted) => document.hidden || all(wanted);
+const isLive = (panel) => panel.dataset.live;
 
 prepare();
-all(() => true);
-if (panels.some((panel) => panel.dataset.live)) setInterval(() => all((panel) => panel.dataset.live), LIVE_MS);
-if (Number(refresh)) setInterval(() => all((panel) => !panel.dataset.live), Number(refresh) * 1000);
+all(() => true); // in a tab behind the others, too
+if (panels.some(isLive)) setInterval(() => again(isLive), LIVE_MS);
+if (Number(refresh)) setInterval(() => again((panel) => !isLive(panel)), Number(refresh) * 1000);
+// What was left out while nobody looked.
+document.addEventListener("visibilitychange", () => again((panel) => isLive(panel) || Number(refresh)));

@@ -1,11 +1,11 @@
 // The SQL page: runs the query as a job, shows its rows with their status, or the error's place.
 import { get, post, remove } from "./api.js";
+import { $ } from "./dom.js";
 import { complete } from "./sql_complete.js";
 import { parameters } from "./sql_parameters.js";
 import { shelf } from "./sql_shelf.js";
 import { boardDialog } from "./to_board.js";
 
-const $ = (id) => document.getElementById(id);
 const box = $("sql");
 const api = $("query").dataset.api;
 const NUMERIC = new Set(["INT64", "FLOAT64", "NUMERIC"]);
@@ -15,6 +15,8 @@ const LOOK_MS = [80, 120, 200, 300]; // between two looks at a job; the last one
 const given = parameters(box, $("parameters"));
 let job = null; // the one whose rows are shown, or that runs
 let running = false;
+let isUnwanted = false; // cancelled, maybe before its job was known
+let asked = 0; // counts what was asked: an answer to anything but the last comes too late
 let shown = 0; // pages of rows
 
 function cell(row, value, tag, numeric) {
@@ -26,8 +28,9 @@ function cell(row, value, tag, numeric) {
   row.append(made);
 }
 
-async function showPage() {
-  const page = await get(`${api}/jobs/${job.id}/rows?page=${shown}`);
+const rowsOf = (of, page) => get(`${api}/jobs/${of.id}/rows?page=${page}`);
+
+function add(page) {
   const body = $("result").tBodies[0];
   for (const values of page.rows) {
     const row = body.insertRow();
@@ -37,13 +40,28 @@ async function showPage() {
   $("more").hidden = shown >= job.pages;
 }
 
+async function more() {
+  const body = $("result").tBodies[0]; // goes with its result
+  $("more").disabled = true;
+  try {
+    const page = await rowsOf(job, shown);
+    if (body.isConnected) add(page);
+  } catch (problem) {
+    if (body.isConnected) fail(problem);
+  } finally {
+    $("more").disabled = false;
+    if (document.activeElement === document.body) $("more").focus({ preventScroll: true });
+  }
+}
+
 async function show() {
+  const first = await rowsOf(job, 0);
   const head = document.createElement("thead");
   const names = head.insertRow();
   job.columns.forEach((name, i) => cell(names, name, "th", NUMERIC.has(job.types[i])));
   $("result").replaceChildren(head, document.createElement("tbody"));
   shown = 0;
-  await showPage();
+  add(first);
   const rows = job.rows === 1 ? "1 row" : `${job.rows.toLocaleString("en-GB")} rows`;
   const cut = job.truncated ? " (the first; there are more)" : "";
   const asOf = job.as_of ? ` · as of ${job.as_of.slice(0, 19).replace("T", " ")}` : "";
@@ -107,12 +125,16 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 async function run(event) {
   event?.preventDefault();
   if (running) return;
+  asked += 1;
+  job = null;
+  isUnwanted = false;
   hideSuggestions();
   clear();
   busy(true);
   $("outcome").textContent = "Running…";
   try {
     job = await post(`${api}/jobs`, { sql: box.value, parameters: given.values() });
+    if (isUnwanted) await end().catch(() => {});
     for (let look = 0; job.state === "running"; look += 1) {
       await pause(LOOK_MS[Math.min(look, LOOK_MS.length - 1)]);
       job = await get(`${api}/jobs/${job.id}`);
@@ -129,10 +151,19 @@ async function run(event) {
   }
 }
 
+// Of a job that has ended the server would forget the result. run() sees what became of it.
+async function end() {
+  const at = `${api}/jobs/${job.id}`;
+  const { state } = await get(at);
+  if (state === "running") await remove(at);
+}
+
 async function cancel() {
-  if (!job || !running) return;
+  if (!running) return;
   $("cancel").disabled = true;
-  await remove(`${api}/jobs/${job.id}`).catch(() => {}); // run() sees what became of it
+  isUnwanted = true;
+  if (job) await end().catch(() => {});
+  else $("outcome").textContent = "Cancelling…";
 }
 
 function size(bytes) {
@@ -144,9 +175,11 @@ function size(bytes) {
 
 async function check() {
   if (running) return;
+  const mine = ++asked;
   clear();
   try {
     const found = await post(`${api}/estimate`, { sql: box.value, parameters: given.values() });
+    if (mine !== asked) return;
     // Sizes of files that hold other projects, too, are not for everybody.
     const seen = found.tables.filter((one) => one.files !== null);
     const tables = seen.map((one) => `${one.table}: ${one.files} of ${one.of_files} files`);
@@ -157,22 +190,28 @@ async function check() {
     $("plan").closest("details").hidden = !found.plan;
     $("reads").hidden = false;
   } catch (problem) {
-    fail(problem);
+    if (mine === asked) fail(problem);
   }
 }
 
 async function format() {
-  clear();
+  const mine = ++asked;
+  const text = box.value;
+  const isLate = () => mine !== asked || box.value !== text;
+  if (!running) clear();
   try {
-    box.value = (await post(`${api}/format`, { sql: box.value })).sql;
+    const { sql } = await post(`${api}/format`, { sql: text });
+    if (isLate()) return;
+    box.value = sql;
     given.refresh();
     box.focus();
   } catch (problem) {
-    fail(problem);
+    if (!isLate()) fail(problem);
   }
 }
 
 function open(sql, values) {
+  asked += 1;
   box.value = sql;
   given.refresh(values);
   clear();
@@ -203,7 +242,7 @@ $("cancel").addEventListener("click", cancel);
 $("check").addEventListener("click", check);
 $("format").addEventListener("click", format);
 $("add").addEventListener("click", addToBoard);
-$("more").addEventListener("click", () => showPage().catch(fail));
+$("more").addEventListener("click", more);
 box.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(event);
 });

@@ -1,7 +1,6 @@
 // Saved queries with their links, and the history.
 import { get, post, put, remove } from "./api.js";
-
-const $ = (id) => document.getElementById(id);
+import { $ } from "./dom.js";
 
 export function shelf(api, { box, given, open, run, fail }) {
   const page = $("query").dataset.page;
