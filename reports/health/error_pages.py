@@ -78,7 +78,8 @@ def _group(project: str, group: str, asked: Scope) -> dict[str, Any]:
     start, _ = source.span(question)
     events = source.read(
         f"""SELECT event_id, event_time, {person} AS person, app_version, browser_name,
-          browser_version, os_name, page_path, json_extract_string(properties, '$.message') AS message
+          browser_version, os_name, page_path,
+          json_extract_string(properties, '$.message') AS message
         FROM {sql}
         WHERE list_contains({bind.add(found.keys[group])}::UBIGINT[], evidence_hash)
           AND epoch_us(event_time) >= {start}
