@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn, Self
 
 import pytest
@@ -78,8 +79,24 @@ class Emulator:
 
     def hang(self) -> None:
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        group = self._process.pid
+        os.killpg(group, signal.SIGSTOP)
+        # On a busy machine threads go on for a moment after the signal, and answer.
+        wait_for(lambda: all(state == "T" for state in _states(group)), seconds=10, what="the stop")
 
     def go_on(self) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGCONT)
+
+
+def _states(group: int) -> list[str]:
+    """Of every thread of a process group, as /proc names them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+        try:
+            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(of) == group:
+            found.append(state)
+    return found

@@ -63,8 +63,9 @@ class Seen:
 
     @property
     def oldest_us(self) -> int:
-        """End of the oldest generation (us): what `forget` drops first. 0 when empty."""
-        return (min(self._generations, default=-1) + 1) * GENERATION_US
+        """End of the oldest generation that holds any (us): what `forget` drops first. 0: none."""
+        held = (number for number, members in self._generations.items() if len(members))
+        return (min(held, default=-1) + 1) * GENERATION_US
 
     def dump(self) -> Iterator[bytes]:
         """Entries that make an equal one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transforms import remembered
@@ -31,6 +31,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 4))
+@example([("add", [0], 1), ("add", [0], 0)], 1)  # nothing new in an older generation
 def test_it_is_the_set_of_the_changes_that_stand(steps: list[tuple], kept: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remembered, "KEPT", kept)
