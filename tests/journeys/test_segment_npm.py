@@ -73,16 +73,16 @@ def missing(what: str) -> Path:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("segment") / "data") as system:
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    with System(tmp_path / "data") as system:
         catalog = Catalog(f"sqlite:///{system.data}/catalog.db")
         catalog.migrate()
         catalog.add_project("shop")
         yield system
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def keys(system: System) -> dict[str, str]:
     catalog = Catalog(f"sqlite:///{system.data}/catalog.db")
     return {name: catalog.add_key("shop", name) for name in ("node", "next")}
@@ -114,6 +114,7 @@ def test_the_server_client_delivers_to_a_collector_that_comes_up_late(
 def test_the_browser_client_delivers_without_segments_servers(
     system: System, keys: dict[str, str], packages: Path, browser: Browser
 ) -> None:
+    system.start_collector()
     site = Site(
         system.collector,
         system.get(f"{system.collector}/tracker.json"),

@@ -14,6 +14,7 @@ from reports.boards.definition import built_in
 from tests.reports import accessible, world
 from tests.reports.accessible import KINDS, Furnished, furnished, opened, still, violations
 from tests.reports.browsing import serving, shot, watched
+from tests.reports.test_boards_pages import settled
 from tests.reports.test_reconcile import LEDGER
 
 pytestmark = pytest.mark.browser
@@ -119,6 +120,7 @@ def test_nor_in_dialogs_and_while_a_board_is_edited(
     assert violations(root, axe) == []
     root.get_by_role("dialog").get_by_role("button", name="Close").click()
     root.get_by_role("button", name="Edit").click()
+    settled(root)  # what is being asked is faded
     assert violations(root, axe) == []
     root.get_by_role("button", name="Add panel").click()
     expect(root.locator("#question .fields").first).to_be_visible()
