@@ -83,15 +83,16 @@ def answer(question: BeforeAfter, source: Source) -> Table:
             f"launch={launch}: the days {first} to {last} must begin before it and end after it; "
             "set dates so that they do"
         )
-    series = _series(question, source, first, min(last, source.today - _DAY))
+    series = _series(question, source, first, max(first, min(last, source.today - _DAY)))
     from_day = launch + timedelta(question.settle_days)
-    rows, notes = [], []
+    rows, notes, is_known = [], [], False
     for one in series:
         before = {day: value for day, value in one.values.items() if day < launch}
         after = {day: value for day, value in one.values.items() if day >= from_day}
         found = effect(before, after)
         rows.append(_row(one.title, found, len(before), len(after)))
         notes += _notes(one.title, found)
+        is_known |= isinstance(found, Effect)
     shared = (
         f"Intervals of {LEVEL:.0%}: days after {launch} against what the same weekdays before let "
         "expect. Nothing but time tells them apart: whatever else changed then is in them.",
@@ -101,7 +102,7 @@ def answer(question: BeforeAfter, source: Source) -> Table:
             else []
         ),
     )
-    chart = Chart("bar", x="metric", y="relative")
+    chart = Chart("bar", x="metric", y="relative") if is_known else Chart("table")
     return Table(_COLUMNS, rows, chart, notes=(*shared, *notes), trust="exact")
 
 

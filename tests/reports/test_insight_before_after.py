@@ -205,7 +205,15 @@ def test_too_few_weeks_say_so(directory):
     assert any("not computable" in note for note in found.notes)
 
 
+def test_a_launch_that_is_to_come_is_not_computable(directory):
+    today = date(2026, 9, 22)
+    dates = f"{today}..{today + timedelta(9)}"
+    found = table(directory, metrics=["events"], dates=dates, launch=str(today + timedelta(1)))
+    assert shown(found)["Events"]["remark"].startswith("not computable")
+
+
 def test_nothing_there_is_not_computable(tmp_path):
+    assert table(tmp_path, metrics=["events"]).chart.mark == "table"  # there is nothing to draw
     found = shown(table(tmp_path, metrics=["events"]))["Events"]
     assert found["remark"].startswith("not computable, because there are 0 days after")
     own = shown(table(tmp_path, event={"name": "x"}))["x, events"]
