@@ -44,6 +44,11 @@ class Caller:
         best = max((rank(_role(role)) for role in self.roles.values()), default=0)
         return ROLES[min(max(best, rank("viewer")), rank("analyst"))]
 
+    def may(self, role: Role, project: str) -> bool:
+        """Whether they have this role in a project, or one that may more."""
+        mine = self.role_in(project)
+        return mine is not None and rank(mine) >= rank(role)
+
 
 NOBODY = Caller(0, "", "nobody")
 # Whoever sits at this machine while there are no users: nobody could have let them in.

@@ -124,7 +124,7 @@ def _health(project: str) -> dict[str, Any]:
 def letters_page(project: str) -> str:
     """What was refused: ?reason=&source=&state=&q=&from=&to=&page=."""
     chosen, found = _chosen(), _letters(project)
-    may_replay = caller().role_in(project) in ("analyst", "admin")
+    may_replay = caller().may("analyst", project)
     others = {name: value for name, value in request.args.items() if name != "page" and value}
 
     def at(number: int) -> str:

@@ -23,7 +23,6 @@ from reports.warehouse.failed import Busy, QueryFailed
 from reports.warehouse.shown import plain
 
 bp = Blueprint("insights", __name__)
-_KNOW_PEOPLE = ("analyst", "admin")
 
 
 def source_of(project: str) -> Source:
@@ -34,7 +33,7 @@ def source_of(project: str) -> Source:
         abort(404, f"There is no project {project!r}. Make one: python -m catalog add-project")
     return Source(
         me.warehouse, project, zone, me.clock(), cohort_table, annotated_days, me.metrics,
-        may_list_people=not has_request_context() or caller().role_in(project) in _KNOW_PEOPLE,
+        may_list_people=not has_request_context() or caller().may("analyst", project),
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 from flask import Flask, request
-from werkzeug.serving import make_server
 
 from headwater.cli import main
 from headwater.manifest import problems
 from tests.reports import exports_world
+from tests.reports.browsing import serving
 
 SQL = "SELECT event_id, name FROM events ORDER BY event_id"
 
@@ -44,13 +43,8 @@ def address(app: Flask, ranges: list[str | None]) -> Iterator[str]:
         if "/files/" in request.path:
             ranges.append(request.headers.get("Range"))
 
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as found:
+        yield found
 
 
 def run(address: str, *words: Any) -> Result:

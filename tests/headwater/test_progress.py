@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
 from tests.reports import exports_world
+from tests.reports.browsing import serving
 from tests.reports.test_exports import LONG
 from tests.reports.test_query_jobs import ENDLESS
 from tests.system import ROOT
@@ -31,13 +31,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("progress")
     exports_world.fill(directory)
     app = exports_world.app(directory, apart=True, export_part_mb=1)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as found:
+        yield found
 
 
 class Terminal:

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from werkzeug.serving import make_server
 
 from headwater.cli import main
 from tests.reports import world
+from tests.reports.browsing import serving
 from tests.reports.test_query_jobs import ENDLESS
 from tests.streams import NOON, event
 from tests.system import ROOT, free_port, wait_for
@@ -34,13 +33,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("server")
     names = ["view", "=1+1", "na\u00efve"]
     world.archive(directory, [event(f"e{n}", NOON + n, name=names[n % 3]) for n in range(30)])
-    server = make_server("127.0.0.1", 0, world.app(directory), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(world.app(directory)) as found:
+        yield found
 
 
 def query(address: str, sql: str, *more: str, **kw: Any) -> Result:

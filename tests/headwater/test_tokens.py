@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from sqlalchemy.dialects import registry
-from werkzeug.serving import make_server
 
 from headwater import dbapi
 from headwater.cli import main
 from tests.reports import access_world, world
+from tests.reports.browsing import serving
 from tests.streams import NOON, event
 
 SQL = "SELECT COUNT(*) AS n FROM events"
@@ -35,14 +34,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     place = access_world.place(tmp_path_factory.mktemp("tokens"))
     world.archive(place.directory, [event(f"e{n}", NOON + n) for n in range(7)])
     world.archive(place.directory, [event("x", NOON, project="other")])
-    server = make_server("127.0.0.1", 0, place.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     tokens = {scope: place.token("lyn", scope) for scope in ("sql", "export", "read")}
-    yield Served(f"http://127.0.0.1:{server.port}", tokens)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(place.app) as found:
+        yield Served(found, tokens)
 
 
 def query(served: Served, project: str = "demo", **given: str) -> Result:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pytest
 from google.cloud import bigquery as google
 
 from beam_pipelines.connectors.bigquery_copy import as_parquet
-from beam_pipelines.connectors.exact_tables import replace_rows, write_rows
-from beam_pipelines.connectors.warehouse import Warehouse as Archive
 from catalog.schemas import SchemaRegistry
 from catalog.typed_views import typed_views
 from reports.schemas import views_of
@@ -27,7 +25,7 @@ from reports.warehouse.engine import Warehouse
 from reports.warehouse.relations import MADE
 from reports.warehouse.views import TABLES
 from schemas_avro import derive, load
-from schemas_avro.tables import EVENTS, LEDGER, PARITY, Table
+from schemas_avro.tables import EVENTS, LEDGER, PARITY
 from tests.beam_pipelines.test_identity import run as join_people
 from tests.beam_pipelines.test_rollup import run as roll_up
 from tests.beam_pipelines.test_sessions import run as find_sessions
@@ -238,33 +236,24 @@ def letters() -> list[dict[str, Any]]:
 
 def books() -> list[dict[str, Any]]:
     """Two hours of the ledger, with and without problems."""
-    numbers = ("received", "archived", "duplicates", "dead_lettered", "suppressed", "in_flight",
-               "missing", "doubled", "imported")  # fmt: skip
     said = (None, "missing in p-0 1..2", "missing in p-0 1..2; doubled in p-1 3")
+    counted = {"duplicates": 1, "dead_lettered": 2}
     return [
-        {**dict.fromkeys(numbers, 0), "project": "demo", "source": ("web", "app")[minute % 2],
-         "minute": NOON + minute * 10 * MINUTE_US, "received": minute + 3, "archived": minute,
-         "duplicates": 1, "dead_lettered": 2, "problems": said[minute % 3], "computed_at": NOON}
-        for minute in range(12)
+        {**world.ledger_minute(NOON + n * 10 * MINUTE_US, received=n + 3, archived=n, **counted),
+         "source": ("web", "app")[n % 2], "problems": said[n % 3]}
+        for n in range(12)
     ]  # fmt: skip
 
 
 def compared() -> list[dict[str, Any]]:
-    numbers = ("repeated_orders", "imported", "before_live", "late", "repeats", "unexplained")
-    day = NOON // DAY_US
+    first = date(1970, 1, 1) + timedelta(NOON // DAY_US)
+    numbers = {"exact": 98, "bound": 2}
     return [
-        {**dict.fromkeys(numbers, 0), "project": "demo", "day": day + n, "statistic": statistic,
-         "dimensions": dimensions, "live": 100 + n, "exact": 98, "sketch": n, "bound": 2,
-         "computed_at": NOON}
+        {**world.compared_day(first + timedelta(n), live=100 + n, sketch=n, **numbers),
+         "statistic": statistic, "dimensions": dimensions}
         for n in range(3)
         for statistic, dimensions in (("revenue", '{"currency":"GBP"}'), ("events", "{}"))
     ]  # fmt: skip
-
-
-def add(directory: Path, table: Table, made: list[dict[str, Any]]) -> None:
-    archive = Archive(f"{directory}/archive")
-    frame = pl.DataFrame(made, schema=derive.wire(load(table.record)), orient="row")
-    replace_rows(archive, table, write_rows(archive, table, frame), "project = 'demo'", {})
 
 
 @pytest.fixture(scope="module")
@@ -275,8 +264,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.register("demo", TRAITS)
     world.archive(made, rows())
     world.refuse(made, letters())
-    add(made, LEDGER, books())
-    add(made, PARITY, compared())
+    world.keep(made, LEDGER, books())
+    world.keep(made, PARITY, compared())
     roll_up(made)
     find_sessions(made)
     join_people(made)
