@@ -146,14 +146,18 @@ class CohortPage {
       this.id ? get(`${this.api}/${this.id}`) : undefined,
     ]);
     Object.assign(this, { conditions: described.conditions, definition: described.definition, vocabulary });
-    $("name").value = saved?.name ?? "";
-    $("description").value = saved?.description ?? "";
-    $("identity").value = saved?.definition.identity ?? "person";
+    if (saved) this.fill(saved);
     this.put(saved?.definition.rule ?? { is: "all", of: [{ is: "did", times: "at_least", count: 3, dates: "last_30_days" }] });
     if (saved) {
       this.show(saved);
       await this.showPeople();
     }
+  }
+
+  fill(saved) {
+    $("name").value = saved.name;
+    $("description").value = saved.description;
+    $("identity").value = saved.definition.identity;
   }
 
   // The form holds conditions of one level, each of which may be turned round; deeper rules are JSON.
