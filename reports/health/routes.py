@@ -13,7 +13,6 @@ from flask.typing import ResponseReturnValue
 
 from catalog.settings import Settings
 from reports.access.needs import needs
-from reports.access.parts import caller
 from reports.access.record import record
 from reports.access.scope import sees_all_projects
 from reports.health import error_pages, quality_pages
@@ -120,11 +119,10 @@ def _health(project: str) -> dict[str, Any]:
 
 
 @bp.get("/dead-letters")
-@needs("viewer")
+@needs("analyst")
 def letters_page(project: str) -> str:
-    """What was refused: ?reason=&source=&state=&q=&from=&to=&page=."""
+    """What was refused: ?reason=&source=&state=&q=&from=&to=&page=. Letters hold what people sent."""
     chosen, found = _chosen(), _letters(project)
-    may_replay = caller().may("analyst", project)
     others = {name: value for name, value in request.args.items() if name != "page" and value}
 
     def at(number: int) -> str:
@@ -140,20 +138,19 @@ def letters_page(project: str) -> str:
         at=at,
         every_reason=[reason.value for reason in Reason],
         states=STATES,
-        may_replay=may_replay,
-        replays=[_told(one, zone_of(project)) for one in _newest(project)] if may_replay else [],
+        replays=[_told(one, zone_of(project)) for one in _newest(project)],
     )
 
 
 @bp.get("/api/dead-letters")
-@needs("viewer")
+@needs("analyst")
 def letters_json(project: str) -> Response:
     """The same as JSON: {"letters", "total", "page", "pages", "reasons", "sources"}."""
     return jsonify(**_letters(project), page=_chosen().page)
 
 
 @bp.get("/dead-letters/one")
-@needs("viewer")
+@needs("analyst")
 def letter_page(project: str) -> str:
     """One letter whole; ?id=."""
     zone = zone_of(project)
@@ -161,14 +158,14 @@ def letter_page(project: str) -> str:
 
 
 @bp.get("/api/dead-letters/one")
-@needs("viewer")
+@needs("analyst")
 def letter_json(project: str) -> Response:
     """One letter whole, with the remedy for its reason; ?id=."""
     return jsonify(_letter(project, zone_of(project)))
 
 
 @bp.get("/dead-letters/original")
-@needs("viewer")
+@needs("analyst")
 def letter_original(project: str) -> Response:
     """The bytes of a letter as they were received, to save; ?id=."""
     zone_of(project)

@@ -78,6 +78,19 @@ def test_what_is_public_is_known(guarded: Place) -> None:
     assert public == PUBLIC
 
 
+def test_what_people_sent_is_for_analysts(guarded: Place) -> None:
+    views = guarded.app.view_functions
+    letters = {
+        r.rule
+        for r, _ in routes(guarded.app)
+        if {"dead-letters", "replays"} & set(r.rule.split("/"))
+    }
+    assert len(letters) == 7
+    assert {needed(views[r.endpoint]) for r, _ in routes(guarded.app) if r.rule in letters} == {
+        "analyst"
+    }
+
+
 @pytest.mark.parametrize("role", ["nobody", "viewer", "analyst", "admin", "root"])
 def test_every_route_is_refused_below_its_mark_and_open_at_it(guarded: Place, role: str) -> None:
     browser = None if role == "nobody" else guarded.browser(WHO.get(role, "root"))

@@ -237,9 +237,10 @@ def test_no_address_says_anything_of_another_project(both: Both, who: str, role:
             answered.add(path.partition("?")[0])
     assert not wrong, "\n".join(map(str, wrong))
     must = {
-        "viewer": ("api/ledger", "api/health", "api/live", "api/live/events", "api/dead-letters",
-                   "api/vocabulary", "api/daily", "health", "dead-letters", ""),
-        "analyst": ("api/sql/history", "api/replays", "api/exports", "api/sql/queries"),
+        "viewer": ("api/ledger", "api/health", "api/live", "api/live/events",
+                   "api/vocabulary", "api/daily", "health", ""),
+        "analyst": ("api/sql/history", "api/replays", "api/exports", "api/sql/queries",
+                    "dead-letters", "api/dead-letters"),
         "admin": ("audit", "people"),
     }  # fmt: skip
     assert {f"/p/demo/{name}" for name in must[role]} <= answered
