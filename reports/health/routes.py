@@ -121,7 +121,7 @@ def _health(project: str) -> dict[str, Any]:
 @bp.get("/dead-letters")
 @needs("analyst")
 def letters_page(project: str) -> str:
-    """What was refused: ?reason=&source=&state=&q=&from=&to=&page=. Letters hold what people sent."""
+    """What was refused: ?reason=&source=&state=&q=&from=&to=&page=."""
     chosen, found = _chosen(), _letters(project)
     others = {name: value for name, value in request.args.items() if name != "page" and value}
 
