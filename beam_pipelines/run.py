@@ -17,7 +17,7 @@ from beam_pipelines.jobs import JOBS
 from beam_pipelines.options import parse
 from beam_pipelines.runners import RunnerError
 from catalog import settings
-from catalog.store import CatalogError
+from catalog.store import Catalog, CatalogError
 from transforms.mapping import MappingError
 
 _END_S = 20
@@ -26,9 +26,8 @@ _END_S = 20
 def main(argv: Sequence[str]) -> int:
     """Parse and run; 0 when the job ended well, 2 when it could not start."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    logging.getLogger("pyiceberg").setLevel(logging.WARNING)
+    for library in ("alembic", "apache_beam", "apscheduler", "pyiceberg"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _end)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -45,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         elif problem := out_of_reach(options):
             raise RunnerError(problem)
         else:
+            if catalogue := getattr(options, "catalog", ""):
+                Catalog(catalogue).migrate()  # none yet, or one of an earlier version
             job.start(options, flags, config)
     except (settings.SettingError, UriError, RunnerError, CatalogError, MappingError) as error:
         print(f"{argv[0]}: {error}", file=sys.stderr)

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
-    NamespaceAlreadyExistsError,
     NoSuchTableError,
     TableAlreadyExistsError,
 )
@@ -93,12 +92,9 @@ class Warehouse:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        self._catalog = SqlCatalog(
-            NAMESPACE,
-            uri=f"sqlite:///{directory}/{CATALOG_FILE}",
-            warehouse=f"file://{directory}",
-        )
+        if not Path(directory, CATALOG_FILE).exists():
+            self._make_catalogue()
+        self._catalog = self._catalogue(CATALOG_FILE)
 
     def table(self, spec: Table) -> IcebergTable:
         """The table at its newest snapshot; made if it is not there, widened if it is older."""
@@ -113,8 +109,6 @@ class Warehouse:
 
     def tables(self) -> list[IcebergTable]:
         """All tables that were made so far, each at its newest snapshot."""
-        if not self._catalog.namespace_exists(NAMESPACE):
-            return []
         return [self._catalog.load_table(name) for name in self._catalog.list_tables(NAMESPACE)]
 
     def positions(self, spec: Table) -> Positions:
@@ -217,17 +211,34 @@ class Warehouse:
         kept = rows.join(new, on=["producer", "seq"], how="semi")
         return self.write_files(spec, kept.with_columns(pl.col(times).dt.timestamp("us")))
 
+    def _make_catalogue(self) -> None:
+        """Whole or not at all: other processes look for it, or make one, at any moment."""
+        Path(self.directory).mkdir(parents=True, exist_ok=True)
+        name = f".{uuid.uuid4().hex}.db"
+        made = self._catalogue(name)
+        made.create_namespace(NAMESPACE)
+        made.close()
+        with suppress(FileExistsError):
+            os.link(Path(self.directory, name), Path(self.directory, CATALOG_FILE))
+        Path(self.directory, name).unlink()
+
+    def _catalogue(self, file: str) -> SqlCatalog:
+        return SqlCatalog(
+            NAMESPACE,
+            uri=f"sqlite:///{self.directory}/{file}",
+            warehouse=f"file://{self.directory}",
+        )
+
     def _create(self, spec: Table) -> IcebergTable:
-        with suppress(NamespaceAlreadyExistsError):
-            self._catalog.create_namespace(NAMESPACE)
+        """With its partitions at once: between two commits another process would write without."""
         schema = derive.arrow(load(spec.record))
-        try:
-            table = self._catalog.create_table(
+        with (
+            suppress(TableAlreadyExistsError, CommitFailedException),  # somebody was first
+            self._catalog.create_table_transaction(
                 spec.identifier, schema=schema, properties=_PROPERTIES
-            )
-        except TableAlreadyExistsError:
-            return self._catalog.load_table(spec.identifier)
-        with table.update_spec() as update:
+            ) as made,
+            made.update_spec() as update,
+        ):
             if spec.replaced is not None:
                 update.add_field("project", IdentityTransform(), "project")
             if spec.replaced == "month":
@@ -236,7 +247,7 @@ class Warehouse:
                 update.add_field(spec.day_of, DayTransform(), "start_day")
             elif spec.replaced is None:
                 update.add_field(spec.day_of, DayTransform(), "day")
-        return table
+        return self._catalog.load_table(spec.identifier)
 
     def _widened(self, spec: Table, wanted: pa.Schema) -> IcebergTable:
         """An older version made the table: give it the columns that have come since.

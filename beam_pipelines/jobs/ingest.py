@@ -33,7 +33,6 @@ from beam_pipelines.steps.live import MeasureLive
 from beam_pipelines.steps.panes import LiveSink, WriteLive
 from beam_pipelines.windowing import LivePolicy
 from catalog.settings import Settings
-from catalog.store import Catalog
 from schemas_avro.tables import DEAD_LETTERS, EVENTS
 from transforms.grid import MINUTE_US
 from transforms.positions import Positions
@@ -87,8 +86,6 @@ def start(options: IngestOptions, flags: list[str], config: Settings) -> None:
         bus.prepare(options.events, "events")
         bus.prepare(options.dead_letters, "dead_letters")
         return
-    if options.catalog:
-        Catalog(options.catalog).migrate()
     runners.run(
         options.runner,
         lambda root: build(root, options),

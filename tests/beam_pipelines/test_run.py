@@ -84,6 +84,13 @@ def test_a_dry_run_of_nothing_says_so_and_makes_nothing(job, data, tmp_path, cap
             assert f"  {name:<16} {value}\n" in printed
 
 
+@pytest.mark.parametrize("job", ["rollup", "sessions", "reconcile", "replay"])
+def test_the_first_run_of_a_job_makes_what_it_needs(job, data):
+    """Before collector and pipeline ever ran there, as on a machine for batch jobs alone."""
+    assert main([job]) == 0
+    assert Catalog(f"sqlite:///{data}/catalog.db").time_zones() == {}
+
+
 def test_an_unknown_job_is_named_with_those_there_are(capsys):
     assert main(["dinner"]) == 2
     said = capsys.readouterr().err

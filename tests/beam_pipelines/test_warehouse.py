@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import duckdb
 import polars as pl
@@ -14,7 +15,7 @@ import pytest
 from beam_pipelines.connectors import warehouse as module
 from beam_pipelines.connectors.warehouse import Added, Warehouse
 from schemas_avro import Record, block, load
-from schemas_avro.tables import EVENTS
+from schemas_avro.tables import DAILY, EVENTS
 from tests.streams import NOON, event, frame_of
 from transforms.positions import Positions
 
@@ -94,3 +95,19 @@ def test_rows_added_while_it_is_widened_are_not_lost(old: Path) -> None:
         list(pool.map(lambda n: add(old, f"e{n}", n, ip="192.0.2.0"), range(1, 7)))
     rows = Warehouse(str(old)).table(EVENTS).scan().to_arrow()
     assert sorted(rows["event_id"].to_pylist()) == ["e1", "e2", "e3", "e4", "e5", "e6", "old"]
+
+
+def test_many_make_it_at_once(tmp_path: Path) -> None:
+    """The first start of several processes: each finds the catalogue and its tables whole."""
+    start = Barrier(6)
+
+    def one(_: int) -> list[str]:
+        start.wait()
+        made = Warehouse(str(tmp_path / "new"))
+        tables = [made.table(spec) for spec in (EVENTS, DAILY)]
+        return [field.name for table in tables for field in table.spec().fields]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(one, range(6))) == [["day", "project", "month"]] * 6
+    assert [path.suffix for path in (tmp_path / "new").glob(".*")] == []
+    assert len(Warehouse(str(tmp_path / "new")).tables()) == 2
