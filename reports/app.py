@@ -80,6 +80,7 @@ def create_app(
         minutes,
         typed=lambda project: views_of(registry, project),
         zone=lambda project: projects().get(project),
+        cohorts=lambda project, names: app.extensions["cohorts"].belonging(project, names),
     )
     projects = guard.install(app, settings, projects, clock)
     app.extensions["reports"] = Collaborators(

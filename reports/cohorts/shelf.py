@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +28,9 @@ from reports.cohorts.evaluation import as_ids, evaluate
 from reports.insights.question import QuestionError
 from reports.insights.source import Source
 from reports.warehouse.admit import NotAdmitted
+from reports.warehouse.belonging import SCHEMA, Belonging
 from reports.warehouse.engine import Warehouse
+from reports.warehouse.execute import COHORTS
 from reports.warehouse.failed import Busy, QueryFailed
 from schemas_avro.tables import EVENTS, IDENTITIES, REPEATS
 
@@ -141,6 +143,31 @@ class Cohorts:
             raise QuestionError(f"cohort={name!r}: {found.state.error}")
         return pa.concat_tables([found.people, found.others])
 
+    def belonging(self, project: str, names: Set[str] | None) -> Belonging:
+        """Rows of the SQL table `cohorts`: of those cohorts, or of all; under all their ids.
+
+        Raises NotAdmitted where one of them cannot be worked out.
+        """
+        parts, states = [SCHEMA.empty_table()], list[State]()
+        for saved in sorted(self.documents.all(project, KIND), key=lambda one: one.name):
+            if names is not None and saved.name not in names:
+                continue
+            found = self.members(project, read(saved.body))
+            if found.state.error:
+                raise NotAdmitted(
+                    f"the cohort {saved.name!r} cannot be worked out: {found.state.error}"
+                )
+            ids = pc.unique(pa.concat_tables([found.people, found.others])["person"])
+            parts.append(
+                pa.Table.from_arrays([pa.repeat(saved.name, len(ids)), ids], schema=SCHEMA)
+            )
+            states.append(found.state)
+        return Belonging(
+            pa.concat_tables(parts),
+            as_of=min((one.computed_at for one in states), default=None),
+            complete_until=min((one.complete_until or 0 for one in states), default=None),
+        )
+
     def state(self, project: str, definition: Definition) -> State | None:
         """What was worked out last, however long ago."""
         return _state(self._path(project, _digest(definition)))
@@ -203,8 +230,11 @@ class Cohorts:
         return pq.read_table(path)
 
     def _asked(self, project: str, leaf: Sql) -> pa.Table:
-        """Under all limits of the SQL box: the author's query reads the project's rows alone."""
-        result = self._warehouse.ask(project, leaf.sql, user=self._user())
+        """Under all limits of the SQL box: the author's query reads the project's rows alone.
+
+        And no cohorts: one that asks for itself would have no end.
+        """
+        result = self._warehouse.ask(project, leaf.sql, user=self._user(), but={COHORTS})
         names = [column.lower() for column in result.columns]
         if "person" not in names:
             raise QuestionError(

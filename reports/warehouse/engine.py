@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
 from catalog.settings import Settings
 from reports.warehouse import erased
 from reports.warehouse.admit import Admitted, NotAdmitted, admit, parsed
+from reports.warehouse.belonging import NOBODY, Belonging, cohorts_named
 from reports.warehouse.days import Days
 from reports.warehouse.estimate import Read, days_and_columns, read_of
-from reports.warehouse.execute import LIVE, Answer, Failure, Job, execute, read
+from reports.warehouse.execute import BROUGHT, COHORTS, LIVE, Answer, Failure, Job, execute, read
 from reports.warehouse.failed import Busy, QueryFailed, TooLarge, explained, without_ours
 from reports.warehouse.files import WarehouseFiles
+from reports.warehouse.outcome import Columns, Estimate, Made, Result, Status
 from reports.warehouse.own_share import own_read_of
 from reports.warehouse.relations import names, relations, tables_of
 from reports.warehouse.rolled import ExactTable, rolled
@@ -27,89 +29,16 @@ from reports.warehouse.views import TABLES
 from reports.warehouse.whole import is_whole
 from schemas_avro.tables import EVENTS
 
-Status = Literal["exact", "live, approximate"]
-
 _WAIT_S = 1.0  # for a query that is about to end
-
-
-@dataclass(frozen=True)
-class Result:
-    """Rows of a query.
-
-    truncated:      there are more rows than HEADWATER_SQL_MAX_ROWS, which are here
-    as_of:          when the newest of what it read was written, us; None where that is nothing
-    status:         how far it can be trusted; None where it read no table
-    complete_until: of receipt, us; None where what it read does not say
-    answered_from:  the exact table that it was answered from, where it asked for events
-    """
-
-    columns: list[str]
-    types: list[str]
-    rows: list[tuple[Any, ...]]
-    truncated: bool
-    elapsed_s: float
-    as_of: int | None
-    status: Status | None
-    complete_until: int | None = None
-    answered_from: str | None = None
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Rows of a query of our own. as_of as in Result; complete_until: of receipt, us."""
-
-    table: pa.Table
-    as_of: int | None
-    complete_until: int | None
-    elapsed_s: float
-
-
-@dataclass(frozen=True)
-class Made:
-    """A job that may run, and how far what it reads goes.
-
-    bytes:         of all files of its tables
-    answered_from: as in Result
-    left_out:      events of people that it does not see; None where all are in it
-    """
-
-    query: Admitted
-    job: Job
-    as_of: int | None
-    complete_until: int | None
-    bytes: int = 0
-    answered_from: str | None = None
-    left_out: int | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a query would read, table by table, and the engine's plan; bytes as on disk.
-
-    own: the project's own share of the reads, about, whoever else is in the files
-    """
-
-    reads: list[Read]
-    plan: str
-    own: list[Read] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """Of all tables."""
-        return sum(one.rows for one in self.reads)
-
-    @property
-    def bytes(self) -> int:
-        """Of all tables."""
-        return sum(one.bytes for one in self.reads)
 
 
 class Warehouse:
     """SQL over one project. A query has an engine of its own and sees nothing else.
 
-    live:  the live minutes of a project as an Arrow table, and when they were written, us
-    typed: DuckDB's SELECT over `events` of each registered schema of a project, by name
-    zone:  time zone of a project; None where there is none of that name
+    live:    the live minutes of a project as an Arrow table, and when they were written, us
+    typed:   DuckDB's SELECT over `events` of each registered schema of a project, by name
+    zone:    time zone of a project; None where there is none of that name
+    cohorts: who is in those cohorts of a project, or in all
     """
 
     def __init__(
@@ -118,8 +47,10 @@ class Warehouse:
         live: Callable[[str], tuple[pa.Table, int | None]],
         typed: Callable[[str], Mapping[str, str]] = lambda project: {},
         zone: Callable[[str], str | None] = lambda project: None,
+        cohorts: Callable[[str, Set[str] | None], Belonging] = lambda project, names: NOBODY,
     ) -> None:
         self._settings, self._live, self.typed, self._zone = settings, live, typed, zone
+        self._cohorts = cohorts
         self._slots = Slots(settings.path("queries"), settings.sql_at_once, settings.sql_per_user)
         self._questions = threading.BoundedSemaphore(settings.insight_at_once)
         self.files = WarehouseFiles(str(settings.path("archive")))
@@ -131,14 +62,16 @@ class Warehouse:
         parameters: Mapping[str, Any] | None = None,
         *,
         user: str | None = None,
+        but: Set[str] = frozenset(),
     ) -> Result:
         """Run a person's query in BigQuery's dialect. Raises NotAdmitted, QueryFailed.
 
         parameters: values by name in lower case, as `parameters.values_of` reads them
         user:       who asks, for the limit of one person
+        but:        tables that it may not read
         """
         started = time.monotonic()
-        made = self.prepare(project, sql, parameters)
+        made = self.prepare(project, sql, parameters, but=but)
         slot = self.slot(user)
         try:
             answer = run_apart(made.job, self._settings.sql_timeout_s)
@@ -153,19 +86,22 @@ class Warehouse:
         parameters: Mapping[str, Any] | None = None,
         *,
         without: Set[bytes] = frozenset(),
+        but: Set[str] = frozenset(),
     ) -> Made:
         """A person's query as a job. Raises NotAdmitted, TooLarge.
 
-        without: digests of people whose events it does not see
+        without: digests of people whose events, and places in cohorts, it does not see
+        but:     tables that it may not read
         """
         typed, given = self.typed(project), parameters or {}
-        query = admit(sql, names(typed), given.keys())
+        query = admit(sql, names(typed) - but, given.keys())
         # The exact tables have everybody's events.
         query, exact = (query, None) if without else self._rolled(project, sql, query)
         values = {name: given[name] for name in query.parameters}
-        asked = days_and_columns(query.sql, query.tables - {LIVE}, typed, values)
+        asked = days_and_columns(query.sql, query.tables - BROUGHT, typed, values)
         days = {table: days for table, (days, _) in asked.items()}
-        made = self._job(project, query, values, self._settings.sql_max_rows, days=days)
+        most = self._settings.sql_max_rows
+        made = self._job(project, query, values, most, days=days, without=without)
         if made.bytes > self._settings.sql_max_bytes:
             self._check_size(query, typed, values)
         if without and "events" in tables_of(query.tables, typed):
@@ -251,10 +187,9 @@ class Warehouse:
             slot.give_back()
         if isinstance(plan, Failure):
             raise self._explained(plan, made.query)
-        if LIVE in made.query.tables:
-            rows = made.job.tables[LIVE]
+        for name, rows in made.job.tables.items():
             for some in (reads, mine):
-                some.append(Read(LIVE, rows.num_rows, rows.nbytes, 0, 0))
+                some.append(Read(name, rows.num_rows, rows.nbytes, 0, 0))
         text = "\n".join(str(row[-1]) for row in plan.rows)
         return Estimate(reads, without_ours(text, self.files.directory), mine)
 
@@ -266,7 +201,7 @@ class Warehouse:
         sizes_only: bool = False,
         own_of: str | None = None,
     ) -> list[Read]:
-        asked = days_and_columns(query.sql, query.tables - {LIVE}, typed, values)
+        asked = days_and_columns(query.sql, query.tables - BROUGHT, typed, values)
         found = [(table, self.files.of(TABLES[table]), *asked[table]) for table in sorted(asked)]
         try:
             if own_of is not None:
@@ -358,14 +293,21 @@ class Warehouse:
         *,
         own: bool = False,
         days: Mapping[str, Days] | None = None,
+        without: Set[bytes] = frozenset(),
     ) -> Made:
-        typed = self.typed(project) if query.tables - {*TABLES, LIVE} else {}
+        typed = self.typed(project) if query.tables - {*TABLES, *BROUGHT} else {}
         views = relations(query.tables, self.files, project, typed, days or {})
         written = [found.committed_at for found in views]
+        until = [found.received_until for found in views]
         tables = {}
         if LIVE in query.tables:
             tables[LIVE], updated_at = self._live(project)
             written.append(updated_at)
+        if COHORTS in query.tables:
+            belonging = self._cohorts(project, cohorts_named(query.sql, parameters))
+            tables[COHORTS] = erased.left(belonging.rows, project, without)
+            written.append(belonging.as_of)
+            until.append(belonging.complete_until)
         memory_mb = self._settings.insight_memory_mb if own else self._settings.sql_memory_mb
         job = Job(
             sql=query.sql,
@@ -377,10 +319,10 @@ class Warehouse:
             threads=self._settings.sql_threads,
             max_rows=max_rows,
         )
-        until = [found.received_until for found in views if found.received_until]
         as_of = max((at for at in written if at), default=None)
+        complete_until = min((at for at in until if at), default=None)
         size = sum(found.bytes for found in views)
-        return Made(query, job, as_of, min(until, default=None), size)
+        return Made(query, job, as_of, complete_until, size)
 
 
 def _mb(size: int) -> str:

@@ -1,10 +1,11 @@
-"""Leaves suppressed people out of `events`: for exports, which nobody can take back."""
+"""Leaves suppressed people out of `events` and cohorts: for exports, which nobody takes back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.suppression import digest
 
@@ -23,3 +24,11 @@ def erased(ids: Iterable[str | None], project: str, people: Set[bytes]) -> pa.Ta
     """Those of the ids that are on the list of suppressed people, which has their digests only."""
     found = [one for one in ids if one and digest(project, one) in people]
     return pa.table({"id": pa.array(found, pa.string())})
+
+
+def left(rows: pa.Table, project: str, people: Set[bytes]) -> pa.Table:
+    """Rows whose `id` is nobody's on that list."""
+    if not people:
+        return rows
+    gone = erased(rows["id"].to_pylist(), project, people)["id"]
+    return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=gone.combine_chunks())))

@@ -12,7 +12,8 @@ import duckdb
 if TYPE_CHECKING:  # half the start-up time of a query's process, and few queries need it
     import pyarrow as pa
 
-LIVE = "live_minutes"
+LIVE, COHORTS = "live_minutes", "cohorts"
+BROUGHT = frozenset({LIVE, COHORTS})  # tables whose rows come along with the job
 MAX_ANSWER_BYTES = 32 << 20
 _FETCH_ROWS = 100
 _VALUE_BYTES = 16

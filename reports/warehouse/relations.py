@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from reports.warehouse.days import ALL, Days
-from reports.warehouse.execute import LIVE
+from reports.warehouse.execute import BROUGHT
 from reports.warehouse.files import WarehouseFiles
 from reports.warehouse.views import TABLES, View, view
 
@@ -25,7 +25,7 @@ MADE = {
 
 def names(typed: Mapping[str, str]) -> frozenset[str]:
     """Every name that a query may read. typed: views of registered schemas by name."""
-    return frozenset({*TABLES, *MADE, LIVE, *typed})
+    return frozenset({*TABLES, *MADE, *BROUGHT, *typed})
 
 
 def derived(name: str, typed: Mapping[str, str]) -> str | None:
@@ -36,7 +36,7 @@ def derived(name: str, typed: Mapping[str, str]) -> str | None:
 def tables_of(used: Iterable[str], typed: Mapping[str, str]) -> list[str]:
     """The tables themselves that are read, in order of their names."""
     found: set[str] = set()
-    for name in set(used) - {LIVE}:
+    for name in set(used) - BROUGHT:
         if name in MADE:
             found |= made_of(name)[0]
         else:

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from reports.warehouse.execute import LIVE
+from reports.warehouse.execute import COHORTS, LIVE
 from reports.warehouse.views import TABLES
 from schemas_avro import derive, load
 from schemas_avro.tables import Table
@@ -32,6 +32,10 @@ _LIVE = (
     Column("statistic", "STRING", "Name in the registry of statistics."),
     Column("dimensions", "STRING", "Dimension values as a JSON object."),
     Column("value", "INT64", "Live, approximate: count, sum or estimate of the minute."),
+)
+_COHORTS = (
+    Column("cohort", "STRING", "Name of the cohort."),
+    Column("id", "STRING", "What one of its people goes by: as person, or as an id of events."),
 )
 _MADE = {
     "people": (
@@ -112,6 +116,7 @@ def tables() -> dict[str, tuple[Column, ...]]:
     return {
         **{view: (*_columns(table), *_ADDED.get(view, ())) for view, table in TABLES.items()},
         **_MADE,
+        COHORTS: _COHORTS,
         LIVE: _LIVE,
     }
 

@@ -13,15 +13,14 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from google.cloud import bigquery as google
 
 from beam_pipelines.connectors.bigquery_copy import as_parquet
 from catalog.schemas import SchemaRegistry
 from catalog.typed_views import typed_views
-from reports.schemas import views_of
 from reports.warehouse.engine import Warehouse
+from reports.warehouse.execute import COHORTS
 from reports.warehouse.relations import MADE
 from reports.warehouse.views import TABLES
 from schemas_avro import derive, load
@@ -38,7 +37,11 @@ from tests.streams import DAY_US, MINUTE_US, NOON, event, order
 
 pytestmark = pytest.mark.journey
 
-COPIED = sorted({*TABLES, *MADE} - {"events"})
+COPIED = sorted({*TABLES, *MADE, COHORTS} - {"events"})
+COHORT_RULES = {
+    "Buyers": {"is": "did", "event": {"name": "Order Completed"}, "count": 2},
+    "Readers": {"is": "did", "event": {"name": "Shop"}},
+}
 QUERIES = {
     "sessions by day": """
         SELECT day, COUNT(*) AS sessions, COUNT(DISTINCT person) AS people, SUM(bounce) AS bounces,
@@ -75,6 +78,14 @@ QUERIES = {
     "rates of periods": """
         SELECT grain, SAFE_DIVIDE(SUM(value), SUM(denominator)) AS rate
         FROM periods WHERE metric = 'conversion_rate' GROUP BY grain ORDER BY grain""",
+    "events of a cohort": """
+        SELECT name, COUNT(*) AS n FROM events
+        WHERE COALESCE(user_id, anonymous_id) IN (SELECT id FROM cohorts WHERE cohort = 'Buyers')
+        GROUP BY name ORDER BY name""",
+    "people by cohort": """
+        SELECT c.cohort, COUNT(*) AS people, SUM(p.orders) AS orders
+        FROM cohorts AS c JOIN people AS p ON p.person = c.id
+        GROUP BY c.cohort ORDER BY c.cohort""",
     "people by how many ids": """
         SELECT ARRAY_LENGTH(user_ids) AS users, ARRAY_LENGTH(anonymous_ids) AS devices,
           COUNT(*) AS people, SUM(events) AS events, SUM(orders) AS orders
@@ -274,13 +285,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def box(directory: Path) -> Warehouse:
-    registry = SchemaRegistry(world.catalogue(directory))
-    nothing = pa.table({"minute": pa.array([], pa.timestamp("us", tz="UTC"))})
-    return Warehouse(
-        world.settings(directory),
-        lambda _: (nothing, None),
-        typed=lambda project: views_of(registry, project),
-    )
+    """The app's own, so that it knows schemas and cohorts."""
+    app = world.app(directory, NOON + 10 * DAY_US)
+    for name, rule in COHORT_RULES.items():
+        asked = {"name": name, "definition": {"rule": rule}}
+        assert app.test_client().post("/p/demo/api/cohorts", json=asked).status_code == 201
+    found: Warehouse = app.extensions["reports"].warehouse
+    return found
 
 
 @pytest.fixture(scope="module")
