@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -31,6 +31,7 @@ from transforms.funnels import (
 
 OTHER, NONE = "(other)", "(none)"
 _SECOND_US = 1_000_000
+AT_ONCE = 20_000_000  # events, about 2 GB; where there are more, so many people at a time
 _TEN_YEARS_S = 3660 * 86_400
 # At the same instant the place in the archive decides: number of the block, row, producer.
 _PLACE = ("seq", "row", "producer")
@@ -213,12 +214,45 @@ def _attempts(question: FunnelQuestion, source: Source) -> tuple[Funnel, _Read]:
         funnel = Funnel(len(question.steps), question.mode, window_us, end, _between(question))
     except ValueError as error:
         raise QuestionError(f"exclusions: {error}") from None
+    span = start, end + window_us
+    count = -(-_rows(question, source, span) // AT_ONCE)
+    found = [_part(question, source, funnel, span, (part, count)) for part in range(max(1, count))]
+    return funnel, found[0] if len(found) == 1 else _together(found)
+
+
+def _rows(question: FunnelQuestion, source: Source, span: tuple[int, int]) -> int:
+    """How many events are to be read, at most."""
+    most = source.most_rows(*span)
+    if most <= AT_ONCE:
+        return most
     bind = Bindings()
-    sql = _sql(question, source, bind, (start, end + window_us))
-    rows = pl.DataFrame(source.read(sql, bind))
+    events = source.events(question, bind, span)
+    counted = f"SELECT count(*) AS n FROM {events} AS e WHERE {_named_in(question, bind)}"
+    return int(source.read(counted, bind)["n"][0].as_py())
+
+
+def _part(
+    question: FunnelQuestion,
+    source: Source,
+    funnel: Funnel,
+    span: tuple[int, int],
+    part: tuple[int, int],
+) -> _Read:
+    """Of one part of the people: (its number, of how many)."""
+    bind = Bindings()
+    rows = pl.DataFrame(source.read(_sql(question, source, bind, span, part), bind))
     attempts = best_attempts(rows.drop("value", strict=False), funnel)
-    values = rows["value"].gather(attempts.first) if question.breakdown else None
-    return funnel, _Read(attempts, values)
+    return _Read(attempts, rows["value"].gather(attempts.first) if question.breakdown else None)
+
+
+def _together(found: list[_Read]) -> _Read:
+    """Of all parts; in no order, and where its first event was says nothing any more."""
+    whole = Attempts(
+        *(np.concatenate([getattr(one.attempts, each.name) for one in found])
+          for each in fields(Attempts))
+    )  # fmt: skip
+    values = [one.values for one in found if one.values is not None]
+    return _Read(whole, pl.concat(values) if values else None)
 
 
 def _between(question: FunnelQuestion) -> tuple[tuple[int, int], ...]:
@@ -226,18 +260,34 @@ def _between(question: FunnelQuestion) -> tuple[tuple[int, int], ...]:
     return tuple((one.after - 1, (one.before or count) - 1) for one in question.exclusions)
 
 
-def _sql(question: FunnelQuestion, source: Source, bind: Bindings, span: tuple[int, int]) -> str:
+def _looked_for(question: FunnelQuestion) -> list[Step]:
+    return [*question.steps, *(one.event for one in question.exclusions)]
+
+
+def _named_in(question: FunnelQuestion, bind: Bindings) -> str:
+    """The events that can match something, by their names; of a strict funnel all."""
+    return "true" if question.mode == "strict" else any_named(_looked_for(question), bind)
+
+
+def _sql(
+    question: FunnelQuestion,
+    source: Source,
+    bind: Bindings,
+    span: tuple[int, int],
+    part: tuple[int, int],
+) -> str:
     """Events of somebody that match something, or of a strict funnel all, with few columns."""
-    looked_for = [*question.steps, *(one.event for one in question.exclusions)]
+    looked_for = _looked_for(question)
     numbers = [*range(len(question.steps)), *(
         EXCLUSION_BIT + number for number in range(len(question.exclusions)))]  # fmt: skip
     bits = " | ".join(
         f"CASE WHEN {matches(step, bind)} THEN {1 << number} ELSE 0 END"
         for step, number in zip(looked_for, numbers, strict=True)
     )
-    named, relevant = "true", "true"
-    if question.mode != "strict":
-        named, relevant = any_named(looked_for, bind), "bits <> 0"
+    named = _named_in(question, bind)
+    relevant = "true" if question.mode == "strict" else "bits <> 0"
+    if part[1] > 1:
+        named += f" AND hash(e.person) % {part[1]} = {part[0]}"
     value = ""
     if question.breakdown:
         begins = (1 << len(question.steps)) - 1 if question.mode == "any_order" else 1

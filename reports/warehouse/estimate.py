@@ -74,9 +74,13 @@ def _columns(name: str, table: str, named: frozenset[str] | None) -> frozenset[s
 
 
 def read_of(
-    table: str, files: Files, days: Days, columns: frozenset[str] | None, sizes_only: bool = False
+    table: str,
+    files: Files,
+    days: Days,
+    columns: frozenset[str] | None = None,
+    sizes_only: bool = False,
 ) -> Read:
-    """What is read of a table. sizes_only: of whole files, without a look into them.
+    """What is read of a table. columns: None: all; sizes_only: of whole files, not looked into.
 
     Raises FileNotFoundError where the files were replaced meanwhile.
     """

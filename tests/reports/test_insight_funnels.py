@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from reports.insights import funnels
 from reports.insights.funnels import FunnelPeople, FunnelQuestion, answer, people
 from reports.insights.question import QuestionError, read
 from reports.insights.source import Source
@@ -54,6 +55,12 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     world.archive(made, ROWS)
     world.archive(made, [{**row, "project": "other"} for row in ROWS])
     return Warehouse(world.settings(made), lambda _: pytest.fail("live was read"))
+
+
+@pytest.fixture(params=[funnels.AT_ONCE, 200], ids=["at once", "in parts"])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People are read a part of them at a time, where there are many events."""
+    monkeypatch.setattr(funnels, "AT_ONCE", request.param)
 
 
 def source_on(warehouse: Warehouse, zone: str = "UTC") -> Source:
@@ -121,6 +128,7 @@ CASES: list[tuple[dict[str, Any], list[Hit], list[Hit], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("question", "hits", "excluding", "funnel"), CASES)
 def test_people_and_times_are_those_of_the_loop(
     warehouse: Warehouse,
@@ -147,6 +155,7 @@ def test_people_and_times_are_those_of_the_loop(
     assert {title: value for title, value, _ in table.totals}["Began"] == counts[0]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_breakdown_is_by_the_event_that_took_the_first_step(warehouse: Warehouse) -> None:
     expected = by_hand(ROWS, [named("a"), named("b")])
     counts: dict[Any, list[int]] = {}
@@ -206,6 +215,7 @@ def test_joined_ids_are_one_person(tmp_path: Path) -> None:
     assert [row[1] for row in ask(here, **question, identity="device").rows] == [1, 0]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_who_dropped_out_is_listed_a_page_at_a_time(warehouse: Warehouse) -> None:
     expected = by_hand(ROWS, [named("a"), named("b"), named("c")])
     for step, outcome in ((1, "dropped"), (2, "dropped"), (2, "reached"), (3, "reached")):
