@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.system import chromium
 
 # How long an example takes says something of the machine and nothing of what is tested.
 settings.register_profile("headwater", deadline=None)
 settings.load_profile("headwater")
+expect.set_options(timeout=20_000)  # in a browser, on a machine that has much to do
 
 # What nobody looks at here. The list takes the place of Playwright's own, whose names are in it.
 # The address bar's suggestions are two pages more for every window: a quarter of a browser test.

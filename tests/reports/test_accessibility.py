@@ -19,7 +19,6 @@ from tests.reports.test_reconcile import LEDGER
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("404",)
-expect.set_options(timeout=20_000)
 PAGES = (
     *("live", "daily", "sql", "boards", "own board", "annotations", "cohorts", "new cohort"),
     *("cohort", "exports", "errors", "error", "performance", "quality", "quality of an event"),

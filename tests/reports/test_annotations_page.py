@@ -13,7 +13,6 @@ from tests.streams import NOON, event
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400",)
-expect.set_options(timeout=20_000)
 TEXT = """New <b>checkout</b> & "more" """.strip()
 
 

@@ -16,7 +16,6 @@ from tests.reports.world import NOW, Live
 from transforms.statistics import Total
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
 TREND = {"title": "People", "kind": "trend", "question": {"series": [{"measure": "people"}]}}
 
 

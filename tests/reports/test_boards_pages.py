@@ -16,7 +16,6 @@ from transforms.statistics import Total
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400", "404", "409")
-expect.set_options(timeout=20_000)
 
 
 def settled(page: Page) -> None:

@@ -9,7 +9,6 @@ from tests.reports.browsing import fits, shot, watched
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400", "404", "409")
-expect.set_options(timeout=20_000)
 
 BY_DAY = """SELECT DATE(event_time) AS day, COUNT(*) AS n, COUNT(DISTINCT user_id) AS people
 FROM events WHERE country IN UNNEST(@countries)

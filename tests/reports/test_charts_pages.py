@@ -16,7 +16,6 @@ from tests.reports.browsing import fits, shot, watched
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400",)
-expect.set_options(timeout=20_000)
 LAST = shop.FIRST + timedelta(shop.DAYS - 1)
 HALF = LAST - timedelta(13)
 COMPARED = {

@@ -15,7 +15,6 @@ from tests.reports.streams_of_people import NOW, random_rows
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400",)
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from tests.streams import NOON
 from tests.system import free_port
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
 LONG = "<img src=x onerror=alert(1)> " + "a message without an end " * 20
 
 

@@ -16,7 +16,6 @@ from tests.reports.browsing import shot, watched
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400",)
-expect.set_options(timeout=20_000)
 
 
 def asked(page: Page) -> dict[str, object]:

@@ -18,7 +18,6 @@ from tests.reports.browsing import fits, serving
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400", "409")
-expect.set_options(timeout=20_000)
 SLOW = (
     "SELECT a.event_id, b.name FROM events a, events b, events c, events d WHERE a.event_id > 'e2'"
 )

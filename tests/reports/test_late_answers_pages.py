@@ -21,7 +21,6 @@ from tests.streams import NOON, event
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400", "404", "ERR_FAILED")
-expect.set_options(timeout=20_000)
 API = "/p/demo/api"
 AWAY = "Object.defineProperty(document, 'hidden', { get: () => window.away ?? true })"
 RETURN = "window.away = false; document.dispatchEvent(new Event('visibilitychange'))"

@@ -17,7 +17,6 @@ from tests.reports.test_insight_metrics import metric
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400",)
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

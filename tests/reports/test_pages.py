@@ -20,7 +20,6 @@ from transforms.statistics import DistinctSketch, Total
 
 pytestmark = pytest.mark.browser
 ANSWERS = ("400",)
-expect.set_options(timeout=20_000)
 
 LONG = "<img src=x onerror=alert(1)> " + "a name without an end " * 9
 

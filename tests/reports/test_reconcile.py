@@ -140,7 +140,6 @@ def test_a_large_ledger_is_taken(client):
 
 @pytest.mark.browser
 def test_the_page(address: str, page: Page, tmp_path: Path) -> None:
-    expect.set_options(timeout=20_000)
     (tmp_path / "ledger.csv").write_text(LEDGER)
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
     page.goto(f"{address}/p/demo/reconciliation")
