@@ -14,6 +14,7 @@ from msgspec import Meta
 from reports.insights.answer import Chart, Column, Table, Unit
 from reports.insights.filters import Bindings, any_named, expression, matches
 from reports.insights.kinds import Kind, register
+from reports.insights.parts import parts
 from reports.insights.question import Question, QuestionError, Step
 from reports.insights.source import Source
 from reports.present import when
@@ -31,7 +32,6 @@ from transforms.funnels import (
 
 OTHER, NONE = "(other)", "(none)"
 _SECOND_US = 1_000_000
-AT_ONCE = 20_000_000  # events, about 2 GB; where there are more, so many people at a time
 _TEN_YEARS_S = 3660 * 86_400
 # At the same instant the place in the archive decides: number of the block, row, producer.
 _PLACE = ("seq", "row", "producer")
@@ -215,15 +215,15 @@ def _attempts(question: FunnelQuestion, source: Source) -> tuple[Funnel, _Read]:
     except ValueError as error:
         raise QuestionError(f"exclusions: {error}") from None
     span = start, end + window_us
-    count = -(-_rows(question, source, span) // AT_ONCE)
-    found = [_part(question, source, funnel, span, (part, count)) for part in range(max(1, count))]
+    every = parts(_rows(question, source, span))
+    found = [_part(question, source, funnel, span, some) for some in every]
     return funnel, found[0] if len(found) == 1 else _together(found)
 
 
 def _rows(question: FunnelQuestion, source: Source, span: tuple[int, int]) -> int:
     """How many events are to be read, at most."""
     most = source.most_rows(*span)
-    if most <= AT_ONCE:
+    if len(parts(most)) == 1:
         return most
     bind = Bindings()
     events = source.events(question, bind, span)
@@ -236,11 +236,11 @@ def _part(
     source: Source,
     funnel: Funnel,
     span: tuple[int, int],
-    part: tuple[int, int],
+    some: str,
 ) -> _Read:
-    """Of one part of the people: (its number, of how many)."""
+    """Of some of the people, as `parts` tells them."""
     bind = Bindings()
-    rows = pl.DataFrame(source.read(_sql(question, source, bind, span, part), bind))
+    rows = pl.DataFrame(source.read(_sql(question, source, bind, span, some), bind))
     attempts = best_attempts(rows.drop("value", strict=False), funnel)
     return _Read(attempts, rows["value"].gather(attempts.first) if question.breakdown else None)
 
@@ -274,7 +274,7 @@ def _sql(
     source: Source,
     bind: Bindings,
     span: tuple[int, int],
-    part: tuple[int, int],
+    some: str,
 ) -> str:
     """Events of somebody that match something, or of a strict funnel all, with few columns."""
     looked_for = _looked_for(question)
@@ -284,10 +284,8 @@ def _sql(
         f"CASE WHEN {matches(step, bind)} THEN {1 << number} ELSE 0 END"
         for step, number in zip(looked_for, numbers, strict=True)
     )
-    named = _named_in(question, bind)
+    named = f"{_named_in(question, bind)} AND {some}"
     relevant = "true" if question.mode == "strict" else "bits <> 0"
-    if part[1] > 1:
-        named += f" AND hash(e.person) % {part[1]} = {part[0]}"
     value = ""
     if question.breakdown:
         begins = (1 << len(question.steps)) - 1 if question.mode == "any_order" else 1

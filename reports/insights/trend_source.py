@@ -11,9 +11,11 @@ import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from reports.insights.filters import Bindings, all_of, any_named, expression, matches, number
 from reports.insights.orders_once import PLACE, repeated_orders
+from reports.insights.parts import parts
 from reports.insights.source import Source
 from reports.insights.trend_question import COUNTED_ONCE, Measure, Series, TrendQuestion
 from transforms.grid import day_span_us
@@ -208,35 +210,50 @@ def _sessions(
     one: Series, question: TrendQuestion, grid: Grid, split: Split | None, source: Source
 ) -> Found:
     """Visits with a matching event, in the period of the first one. All events make the visits."""
-    bind = Bindings()
     zone, (start, end) = grid.zone, grid.span
     days_before = date.fromisoformat(grid.periods[0].label[:10]) - timedelta(days=2)
     span = (day_span_us(days_before, zone)[0], end)
+    midnights, day = [], days_before
+    while (midnight := day_span_us(day, zone)[0]) < end:
+        midnights.append(midnight)
+        day += timedelta(days=1)
+    sums: dict[int, NDArray[np.int64]] = {}
+    for some in parts(source.most_rows(*span)):
+        rows = _hits(one, question, split, source, span, some)
+        times, hits = rows["time"].to_numpy(), rows["hit"].to_numpy()
+        begun = visits(rows["person"].to_numpy(), times, hits, np.array(midnights, np.int64))
+        begun = begun[times[begun] >= start]
+        periods = grid.numbers()[(times[begun] - start) // grid.unit()]
+        codes = rows["code"].to_numpy()[begun]
+        for code in np.unique(codes).tolist():
+            counts = np.bincount(periods[codes == code], minlength=len(grid.periods))
+            sums[code] = sums.get(code, 0) + counts
+    return Found(
+        {(code, ""): counts.tolist() for code, counts in sums.items()},
+        {(code, ""): int(counts.sum()) for code, counts in sums.items()},
+    )
+
+
+def _hits(
+    one: Series,
+    question: TrendQuestion,
+    split: Split | None,
+    source: Source,
+    span: tuple[int, int],
+    some: str,
+) -> pl.DataFrame:
+    """Events of some of the people in order, each with what it is split by; `hit`: it matches."""
+    bind = Bindings()
     everything = msgspec.structs.replace(question, where=())
     code, joined = code_of(question, split)
     hit = f"{matches(one.event, bind)} AND {all_of(question.where, bind)}"
     events = source.events(everything, bind, span)
     sql = (
         f"SELECT hash(e.person) AS person, epoch_us(e.event_time) AS time, e.seq, e.row, "
-        f"({hit}) AS hit, {code} AS code FROM {events} AS e {joined} WHERE e.person IS NOT NULL"
+        f"({hit}) AS hit, {code} AS code FROM {events} AS e {joined} "
+        f"WHERE e.person IS NOT NULL AND {some}"
     )
-    rows = pl.DataFrame(source.read(sql, bind)).sort("person", "time", "seq", "row")
-    midnights, day = [], days_before
-    while (midnight := day_span_us(day, zone)[0]) < end:
-        midnights.append(midnight)
-        day += timedelta(days=1)
-    times = rows["time"].to_numpy()
-    person, hits = rows["person"].to_numpy(), rows["hit"].to_numpy()
-    begun = visits(person, times, hits, np.array(midnights, np.int64))
-    begun = begun[times[begun] >= start]
-    periods = grid.numbers()[(times[begun] - start) // grid.unit()]
-    codes = rows["code"].to_numpy()[begun]
-    found = Found()
-    for one_code in np.unique(codes).tolist():
-        counts = np.bincount(periods[codes == one_code], minlength=len(grid.periods))
-        found.values[one_code, ""] = counts.tolist()
-        found.totals[one_code, ""] = int(counts.sum())
-    return found
+    return pl.DataFrame(source.read(sql, bind)).sort("person", "time", "seq", "row")
 
 
 def tuples(table: pa.Table) -> Sequence[tuple[Any, ...]]:

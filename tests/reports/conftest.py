@@ -1,4 +1,4 @@
-"""Fixtures of browser tests: the small shop, served, and pages that forgive nothing.
+"""Fixtures of the tests of reports: the small shop, served, and pages that forgive nothing.
 
 A module with another world has its own `directory` or `address`; its ANSWERS are the statuses
 that its tests ask for, and that a page's console may therefore tell of.
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from reports.insights import parts
 from tests.reports import shop, world
 from tests.reports.browsing import serving, watched
 
@@ -44,3 +45,9 @@ def wide(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 def _answers(request: pytest.FixtureRequest) -> tuple[str, ...]:
     found: tuple[str, ...] = getattr(request.module, "ANSWERS", ())
     return found
+
+
+@pytest.fixture(params=[parts.AT_ONCE, 200], ids=["at once", "in parts"])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many events are read at a time, of so many people; more, part by part."""
+    monkeypatch.setattr(parts, "AT_ONCE", request.param)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from reports.insights import funnels
 from reports.insights.funnels import FunnelPeople, FunnelQuestion, answer, people
 from reports.insights.question import QuestionError, read
 from reports.insights.source import Source
@@ -55,12 +54,6 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     world.archive(made, ROWS)
     world.archive(made, [{**row, "project": "other"} for row in ROWS])
     return Warehouse(world.settings(made), lambda _: pytest.fail("live was read"))
-
-
-@pytest.fixture(params=[funnels.AT_ONCE, 200], ids=["at once", "in parts"])
-def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """People are read a part of them at a time, where there are many events."""
-    monkeypatch.setattr(funnels, "AT_ONCE", request.param)
 
 
 def source_on(warehouse: Warehouse, zone: str = "UTC") -> Source:

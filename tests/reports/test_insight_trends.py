@@ -198,6 +198,7 @@ def test_revenue_is_exact_by_currency_and_an_order_counts_once(
 
 @pytest.mark.parametrize("grain", ["hour", "day", "week"])
 @pytest.mark.parametrize(("name", "country"), [(None, None), ("cart", None), ("view", "GB")])
+@pytest.mark.usefixtures("at_once")
 def test_sessions_are_visits_with_such_an_event(
     warehouse: Warehouse, grain: Any, name: str | None, country: str | None
 ) -> None:
