@@ -223,10 +223,12 @@ def _attempts(question: FunnelQuestion, source: Source) -> tuple[Funnel, _Read]:
 def _rows(question: FunnelQuestion, source: Source, span: tuple[int, int]) -> int:
     """About how many events are to be read: it decides on memory, not on the answer."""
     most = source.most_rows(*span)
+    if len(parts(most)) == 1 or question.mode == "strict":
+        return most
     middle, tenth = sum(span) // 2, (span[1] - span[0]) // 10
     sample = middle - tenth // 2, middle + tenth // 2
     of_sample = source.most_rows(*sample)
-    if len(parts(most)) == 1 or question.mode == "strict" or not of_sample:
+    if not of_sample:
         return most
     bind = Bindings()
     events = source.events(question, bind, sample)
