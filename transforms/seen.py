@@ -16,7 +16,7 @@ class Seen:
     """Hashes of keys by generation of receipt. Memory: 16 to 32 bytes per key of the horizon."""
 
     def __init__(self) -> None:
-        self._generations: dict[int, HashSet] = {}
+        self._generations: dict[int, HashSet] = {}  # none without any
 
     @classmethod
     def load(cls, entries: Iterable[bytes]) -> Seen:
@@ -30,7 +30,8 @@ class Seen:
         parts: dict[int, list[Hashes]] = {}
         for entry in entries:
             numbers = np.frombuffer(entry, np.uint64)
-            parts.setdefault(int(numbers[0]), []).append(numbers[1:])
+            if numbers.size > 1:
+                parts.setdefault(int(numbers[0]), []).append(numbers[1:])
         for generation, hashes in parts.items():
             self._of(generation).add(np.unique(np.concatenate(hashes)))
 
@@ -48,11 +49,11 @@ class Seen:
         others = [members for older, members in self._generations.items() if older != generation]
         for members in (*others, *(beside._generations.values() if beside else ())):
             fresh &= ~members.holds(hashes)
-        new = hashes[fresh]
-        fresh[fresh] = added = self._of(generation).add(new)
+        if fresh.any():
+            fresh[fresh] = self._of(generation).add(hashes[fresh])
         if not fresh.all():
             first = first.filter(pl.Series(fresh))
-        return first, _entry(generation, new[added])
+        return first, _entry(generation, hashes[fresh])
 
     def forget(self, before: int) -> bool:
         """Drop generations that end before the instant (us); was there any?"""
@@ -63,9 +64,8 @@ class Seen:
 
     @property
     def oldest_us(self) -> int:
-        """End of the oldest generation that holds any (us): what `forget` drops first. 0: none."""
-        held = (number for number, members in self._generations.items() if len(members))
-        return (min(held, default=-1) + 1) * GENERATION_US
+        """End of the oldest generation (us): what `forget` drops first. 0 when empty."""
+        return (min(self._generations, default=-1) + 1) * GENERATION_US
 
     def dump(self) -> Iterator[bytes]:
         """Entries that make an equal one."""

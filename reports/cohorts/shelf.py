@@ -72,6 +72,11 @@ class Members:
     people: pa.Table
     others: pa.Table
 
+    @property
+    def ids(self) -> pa.Table:
+        """All that they go by, in either mode."""
+        return pa.concat_tables([self.people, self.others])
+
 
 class Cohorts:
     """Cohorts of all projects. Threads may share it.
@@ -141,7 +146,7 @@ class Cohorts:
         found = self.members(project, read(saved.body))
         if found.state.error:
             raise QuestionError(f"cohort={name!r}: {found.state.error}")
-        return pa.concat_tables([found.people, found.others])
+        return found.ids
 
     def belonging(self, project: str, names: Set[str] | None) -> Belonging:
         """Rows of the SQL table `cohorts`: of those cohorts, or of all; under all their ids.
@@ -157,7 +162,7 @@ class Cohorts:
                 raise NotAdmitted(
                     f"the cohort {saved.name!r} cannot be worked out: {found.state.error}"
                 )
-            ids = pc.unique(pa.concat_tables([found.people, found.others])["person"])
+            ids = pc.unique(found.ids["person"])
             parts.append(
                 pa.Table.from_arrays([pa.repeat(saved.name, len(ids)), ids], schema=SCHEMA)
             )
@@ -294,7 +299,7 @@ def _digest(definition: Definition) -> str:
 
 def _packed(made: Members) -> pa.Table:
     own = pa.array([True] * made.people.num_rows + [False] * made.others.num_rows, pa.bool_())
-    table = pa.concat_tables([made.people, made.others]).append_column("own", own)
+    table = made.ids.append_column("own", own)
     return table.replace_schema_metadata({_STATE: json.dumps(asdict(made.state)).encode()})
 
 

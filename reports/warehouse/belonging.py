@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-from reports.warehouse.days import must_all_hold
+from reports.warehouse.days import conditions_on
 from reports.warehouse.execute import COHORTS
 
 SCHEMA = pa.schema([("cohort", pa.string()), ("id", pa.string())])
@@ -41,32 +41,21 @@ def cohorts_named(sql: str, parameters: object) -> frozenset[str] | None:
     """
     values = parameters if isinstance(parameters, Mapping) else {}
     found: set[str] = set()
-    for table in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Table):
-        if table.name != COHORTS or not table.db:
-            continue
-        select = table.find_ancestor(exp.Select)
-        where = select.args.get("where") if select is not None else None
-        conditions = must_all_hold(where.this) if where is not None else ()
-        names = _first(_names(one, table.alias_or_name, values) for one in conditions)
-        if names is None:
+    for alias, conditions in conditions_on(sqlglot.parse_one(sql, dialect="duckdb"), COHORTS):
+        named = [names for one in conditions if (names := _names(one, alias, values)) is not None]
+        if not named:
             return None
-        found |= names
+        found |= named[0]
     return frozenset(found)
-
-
-def _first(found: Iterable[set[str] | None]) -> set[str] | None:
-    return next((names for names in found if names is not None), None)
 
 
 def _names(condition: exp.Expr, alias: str, values: Mapping[str, Any]) -> set[str] | None:
     """Those that a condition leaves over; None where it is no plain one on the column."""
     if isinstance(condition, exp.EQ):
-        sides = [condition.left, condition.right]
-        column, others = (
-            (sides[0], sides[1:]) if _is_name(sides[0], alias) else (sides[1], sides[:1])
-        )
+        either = condition.left, condition.right
+        column, *others = sorted(either, key=lambda side: not _is_name(side, alias))
     elif isinstance(condition, exp.In) and condition.expressions:
-        column, others = condition.this, condition.expressions
+        column, *others = condition.this, *condition.expressions
     else:
         return None
     texts = [_text(other, values) for other in others]

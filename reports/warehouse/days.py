@@ -97,16 +97,21 @@ def days_of(query: exp.Expr, name: str, column: str, parameters: Mapping[str, An
     query's conditions: what is not plainly a bound is none.
     """
     found: Days | None = None
-    for table in query.find_all(exp.Table):
-        if table.name != name or not table.db:
-            continue
-        select = table.find_ancestor(exp.Select)
-        where = select.args.get("where") if select is not None else None
+    for alias, conditions in conditions_on(query, name):
         days = Days()
-        for condition in must_all_hold(where.this) if where is not None else ():
-            days = days.within(_bound(condition, column, table.alias_or_name, parameters))
+        for condition in conditions:
+            days = days.within(_bound(condition, column, alias, parameters))
         found = days if found is None else found.around(days)
     return found or Days()
+
+
+def conditions_on(query: exp.Expr, name: str) -> Iterable[tuple[str, list[exp.Expr]]]:
+    """For each place of a table in a query: its name there, and what all its rows must meet."""
+    for table in query.find_all(exp.Table):
+        if table.name == name and table.db:
+            select = table.find_ancestor(exp.Select)
+            where = select.args.get("where") if select is not None else None
+            yield table.alias_or_name, list(must_all_hold(where.this)) if where is not None else []
 
 
 def must_all_hold(condition: exp.Expr) -> Iterable[exp.Expr]:

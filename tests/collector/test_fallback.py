@@ -134,7 +134,7 @@ def test_the_drain_keeps_its_pace_and_fresh_ones_overtake(tmp_path) -> None:
     began = time.monotonic()
     for n in range(100, 110):
         world.send(n)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 0.5
     assert world.bus.arrived.index(109) < 25, "not behind the whole queue"
     world.until(lambda: world.carrier.state().drained_blocks == 30)
     assert 0.8 < time.monotonic() - began < 3, "30 blocks less the first go, at 20 a second"

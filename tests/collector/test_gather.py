@@ -162,7 +162,7 @@ class TwoLanes(SpoolPublisher):
 
 
 class TestTheIntervalBetweenBlocks:
-    INTERVAL_S = 0.6
+    INTERVAL_S = 0.3
 
     @pytest.fixture
     def spaced(self, tmp_path: Path) -> Iterator[Gatherer]:

@@ -9,18 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from beam_pipelines.connectors.exact_tables import replace_rows, write_rows
-from beam_pipelines.connectors.warehouse import Warehouse
 from reports.app import create_app
 from reports.cohorts import shelf
-from schemas_avro import derive, load
-from schemas_avro.tables import IDENTITIES
 from tests.reports import world
+from tests.reports.test_insight_base import join
 from tests.streams import NOON, event
 
 CARTS = {"rule": {"is": "did", "event": {"name": "cart"}}}
@@ -265,27 +261,13 @@ def test_people_go_on_where_they_ended(client: FlaskClient) -> None:
     assert client.get(f"{ROOT}/{made['id']}/people?first=0").status_code == 400
 
 
-def identify(directory: Path, *pairs: tuple[str, str, str]) -> None:
-    """The identities table: (kind, id, person) each."""
-    rows = [
-        {"project": "demo", "kind": kind, "id": one, "person_id": person, "ids": 2,
-         "first_time": NOON}
-        for kind, one, person in pairs
-    ]  # fmt: skip
-    frame = pl.DataFrame(rows, schema=derive.wire(load(IDENTITIES.record)), orient="row")
-    warehouse = Warehouse(f"{directory}/archive")
-    replace_rows(
-        warehouse, IDENTITIES, write_rows(warehouse, IDENTITIES, frame), "project = 'demo'", {"": 1}
-    )
-
-
 def test_the_same_people_in_both_identity_modes(client: FlaskClient, tmp_path: Path) -> None:
     world.archive(
         tmp_path,
         [event("a1", NOON, name="cart", user_id=None, anonymous_id="phone"),
          event("a2", NOON + 1, name="view", user_id="u3")],
     )  # fmt: skip
-    identify(tmp_path, ("anonymous", "phone", "p" * 32), ("user", "u3", "p" * 32))
+    join(tmp_path, ("anonymous", "phone", "p" * 32), ("user", "u3", "p" * 32))
     made = save(client, "Carts twice", {"rule": {"is": "did", "event": {"name": "cart"}}})
     found = client.get(f"{ROOT}/{made['id']}/people").get_json()
     assert found.get("message") is None

@@ -137,4 +137,4 @@ def test_what_came_while_nobody_looked_is_shown_on_return(
     wide.wait_for_timeout(3000)
     assert wide.locator("#events_today").inner_text() == "1,234"
     wide.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
-    expect(wide.locator("#events_today")).to_have_text("1,235", timeout=3000)
+    expect(wide.locator("#events_today")).to_have_text("1,235", timeout=1000)

@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from catalog import policies
 from reports.warehouse.admit import admit
 from reports.warehouse.belonging import cohorts_named
-from schemas_avro.tables import IDENTITIES
 from tests.reports import world
 from tests.reports.streams_of_people import NOW, random_rows
+from tests.reports.test_insight_base import join
 from tests.streams import NOON, event
 
 DID = {"is": "did", "event": {"name": "cart"}}
@@ -54,10 +54,7 @@ def client(tmp_path: Path) -> FlaskClient:
             event("6", NOON, name="cart", user_id="spy", project="other"),
         ],
     )
-    world.keep(tmp_path, IDENTITIES, [
-        {"project": "demo", "kind": kind, "id": one, "person_id": "p3", "ids": 2,
-         "first_time": NOON} for kind, one in (("anonymous", "phone"), ("user", "u3"))
-    ])  # fmt: skip
+    join(tmp_path, ("anonymous", "phone", "p3"), ("user", "u3", "p3"))
     return world.app(tmp_path).test_client()
 
 
